@@ -1,0 +1,278 @@
+//! What a spec says, checked and complete: everything by value, every default expanded.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::cell::stack_name;
+use crate::{AttackChoice, Chosen, Goal, GradientMode, Norm, Number, Place, StackLayer, TargetRule};
+
+/// An experiment.
+#[derive(Clone, Debug)]
+pub struct Experiment {
+    /// Its name: kebab case, unique in a run.
+    pub id: String,
+    /// What it is about, in words; may be empty.
+    pub title: String,
+    /// The paper that it belongs to.
+    pub paper: Option<String>,
+    /// The file that it was read from.
+    pub source: PathBuf,
+    /// The images.
+    pub data: Arc<Chosen>,
+    /// Which images, as indices into the dataset, ascending.
+    pub samples: Vec<u32>,
+    /// Channels, height and width of the images.
+    pub shape: [usize; 3],
+    /// How many classes there are.
+    pub classes: usize,
+    /// The networks.
+    pub models: Vec<Arc<Chosen>>,
+    /// The defenses that stacks are made of, with the gradient that attackers see by default.
+    pub defenses: Vec<StackLayer>,
+    /// What stands in front of the models.
+    pub stacks: Vec<Stack>,
+    /// The attacks.
+    pub attacks: Vec<AttackSpec>,
+    /// The threat models.
+    pub threats: Vec<ThreatSpec>,
+    /// The seeds; every cell is run with each.
+    pub seeds: Vec<u64>,
+    /// How many samples a cell has at most.
+    pub chunk: u32,
+    /// The device that the spec asks for.
+    pub device: Option<String>,
+    /// What is expected of the results.
+    pub expectations: Vec<Expectation>,
+    pub(crate) only: Vec<Filter>,
+    pub(crate) skip: Vec<Filter>,
+    pub(crate) combinations: Vec<Combination>,
+    pub(crate) place: Place,
+}
+
+/// Defenses in a row, outermost first; none for the bare model.
+#[derive(Clone, Debug, Default)]
+pub struct Stack {
+    /// The defenses, with the gradient that attackers see by default.
+    pub layers: Vec<StackLayer>,
+}
+
+impl Stack {
+    /// The ids of the defenses joined by `+`, or `none`.
+    pub fn name(&self) -> String {
+        stack_name(&self.layers)
+    }
+}
+
+/// An attack as a spec gives it.
+#[derive(Clone, Debug)]
+pub struct AttackSpec {
+    /// The attack and what surrounds it.
+    pub choice: AttackChoice,
+    /// The ids of the threat models in which it runs.
+    pub threats: Vec<String>,
+    /// The gradients that it sees of some defenses, by their id, instead of the defense's own default.
+    pub gradients: BTreeMap<String, GradientMode>,
+}
+
+impl AttackSpec {
+    /// Whether the attack looks for the smallest distance, and so runs once for all eps.
+    pub fn minimises_distance(&self) -> bool {
+        self.choice.chosen.component.attack().is_some_and(|traits| traits.minimises_distance)
+    }
+}
+
+/// A threat model with all its radii.
+#[derive(Clone, Debug)]
+pub struct ThreatSpec {
+    /// Its name.
+    pub id: String,
+    /// The norm.
+    pub norm: Norm,
+    /// The radii in that norm (plain Euclidean for l2); may be empty when all its attacks minimise the distance.
+    pub eps: Vec<Number>,
+    /// The goal.
+    pub goal: Goal,
+    /// How targets are chosen, where the goal has one.
+    pub target: Option<TargetRule>,
+}
+
+/// A combination that is run, as indices into the lists of the experiment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Combination {
+    pub(crate) model: usize,
+    pub(crate) stack: usize,
+    pub(crate) attack: usize,
+    pub(crate) threat: usize,
+}
+
+/// Combinations by name; an empty list means all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Filter {
+    pub(crate) model: Vec<String>,
+    pub(crate) stack: Vec<String>,
+    pub(crate) attack: Vec<String>,
+    pub(crate) threat: Vec<String>,
+}
+
+impl Filter {
+    /// Whether it covers a combination.
+    pub(crate) fn covers(&self, model: &str, stack: &str, attack: &str, threat: &str) -> bool {
+        let covers = |names: &[String], name: &str| names.is_empty() || names.iter().any(|other| other == name);
+        covers(&self.model, model)
+            && covers(&self.stack, stack)
+            && covers(&self.attack, attack)
+            && covers(&self.threat, threat)
+    }
+}
+
+/// What a paper says, or what should hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expectation {
+    /// What it is about.
+    pub selector: Selector,
+    /// The quantity.
+    pub metric: Metric,
+    /// What is said about it.
+    pub claim: Claim,
+    /// Where it is said.
+    pub source: Option<String>,
+}
+
+/// Cells by name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Selector {
+    /// The id of the model.
+    pub model: String,
+    /// The name of the stack.
+    pub stack: String,
+    /// The attack, or what stands for it.
+    pub attack: Aim,
+    /// The id of the threat model; none for clean accuracy.
+    pub threat: Option<String>,
+    /// The radius; none for clean accuracy and distances, and for orderings that hold at all radii.
+    pub eps: Option<Number>,
+    /// The seed; none for the mean over all.
+    pub seed: Option<u64>,
+}
+
+/// What is measured against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// The attack of that id.
+    Attack(String),
+    /// The union of all attacks, sample by sample.
+    WorstCase,
+    /// Nothing: clean images.
+    Clean,
+}
+
+impl Aim {
+    /// The word that specs and reports use.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Attack(id) => id,
+            Self::WorstCase => "worst-case",
+            Self::Clean => "clean",
+        }
+    }
+}
+
+/// A quantity that a spec can expect something of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Metric {
+    /// The share of all samples that are classified correctly and stay so.
+    RobustAccuracy,
+    /// The share of all samples whose clean image is classified correctly.
+    CleanAccuracy,
+    /// The share of initially correct samples that are broken.
+    SuccessRate,
+    /// The median distance of the adversarials.
+    MedianDistance,
+}
+
+impl Metric {
+    /// Every metric.
+    pub const ALL: [Self; 4] = [Self::RobustAccuracy, Self::CleanAccuracy, Self::SuccessRate, Self::MedianDistance];
+
+    /// The word that specs and reports use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RobustAccuracy => "robust-accuracy",
+            Self::CleanAccuracy => "clean-accuracy",
+            Self::SuccessRate => "success-rate",
+            Self::MedianDistance => "median-distance",
+        }
+    }
+}
+
+/// What is said about a quantity.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Claim {
+    /// It is this, give or take.
+    Value {
+        /// The value.
+        value: f64,
+        /// The largest difference that still agrees.
+        tolerance: f64,
+        /// How many samples the published value was measured on.
+        samples: Option<u64>,
+    },
+    /// It is larger or smaller than another one.
+    Order {
+        /// Which of both.
+        relation: Relation,
+        /// The other one.
+        other: Selector,
+        /// The radius from which on it holds; none for all.
+        from_eps: Option<Number>,
+        /// By how much it must be larger or smaller.
+        margin: f64,
+    },
+}
+
+/// How two quantities compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// The first is larger.
+    Above,
+    /// The first is smaller.
+    Below,
+}
+
+impl Relation {
+    /// The word that specs and reports use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Above => "above",
+            Self::Below => "below",
+        }
+    }
+}
+
+/// A training run.
+#[derive(Clone, Debug)]
+pub struct TrainingSpec {
+    /// Its name: kebab case.
+    pub id: String,
+    /// What it is about, in words; may be empty.
+    pub title: String,
+    /// The file that it was read from.
+    pub source: PathBuf,
+    /// The seed of every random stream.
+    pub seed: u64,
+    /// The images.
+    pub data: Arc<Chosen>,
+    /// Which images, as indices into the dataset, ascending.
+    pub samples: Vec<u32>,
+    /// Channels, height and width of the images.
+    pub shape: [usize; 3],
+    /// How many classes there are.
+    pub classes: usize,
+    /// The network; where it has weights, training goes on from them.
+    pub model: Arc<Chosen>,
+    /// How it is trained.
+    pub recipe: Chosen,
+    /// The device that the spec asks for.
+    pub device: Option<String>,
+}

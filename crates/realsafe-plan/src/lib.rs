@@ -1,0 +1,46 @@
+//! What an experiment is, before any tensor exists: component descriptions, specs, plans and keys.
+//!
+//! A spec (TOML) is read with [`load_spec`] and resolved against a [`Catalogue`] into an [`Experiment`], and expanded
+//! into [`Cell`]s, the units of work. Nothing here knows how a number is computed, so the crate builds in seconds.
+
+mod cell;
+mod component;
+mod diagnostic;
+mod experiment;
+mod fields;
+mod files;
+mod key;
+mod load;
+mod number;
+mod overrides;
+mod parameters;
+mod partition;
+mod plan;
+mod render;
+mod resolved;
+mod schema;
+mod spec;
+mod threat;
+mod tree;
+mod values;
+
+pub use cell::{AttackChoice, Cell, Chosen, Key, ResolvedFile, StackLayer};
+pub use component::{
+    Access, AttackTraits, Catalogue, Component, Cost, DatasetTraits, DefenseTraits, Fallback, GradientMode, Kind,
+    ModelTraits, Parameter, ParameterKind, RequiredFile, Traits,
+};
+pub use diagnostic::{Diagnostic, Diagnostics, Place, Source, nearest};
+pub use experiment::{
+    Aim, AttackSpec, Claim, Expectation, Experiment, Metric, Relation, Selector, Stack, ThreatSpec, TrainingSpec,
+};
+pub use files::Environment;
+pub use key::ROW_COUNTS;
+pub use load::load_spec;
+pub use number::Number;
+pub use parameters::{check_component, parse_component};
+pub use partition::Partition;
+pub use plan::{Plan, expand};
+pub use schema::schema;
+pub use spec::Document;
+pub use threat::{Budget, Goal, Norm, Success, TargetRule, Threat};
+pub use values::{Value, Values};

@@ -1,0 +1,94 @@
+//! Numbers as specs write them: kept exact where they are rational.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A finite number together with its canonical spelling, so that `"8/255"` stays `8/255` in keys and reports.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Number {
+    value: f64,
+    text: String,
+}
+
+impl Number {
+    /// The number as a float.
+    pub const fn value(&self) -> f64 {
+        self.value
+    }
+
+    /// The canonical spelling: a reduced fraction, or the shortest decimal that reads back the same.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl From<f64> for Number {
+    fn from(value: f64) -> Self {
+        Self { value, text: format!("{value}") }
+    }
+}
+
+impl FromStr for Number {
+    type Err = String;
+
+    /// Reads a decimal (`0.3`, `1e-4`) or a fraction of two decimals (`8/255`, `0.5/255`).
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let malformed =
+            || format!("`{text}` is not a number; write a decimal such as 0.03 or a fraction such as \"8/255\"");
+        let decimal =
+            |part: &str| part.trim().parse::<f64>().ok().filter(|value| value.is_finite()).ok_or_else(malformed);
+        let Some((above, below)) = text.split_once('/') else {
+            return decimal(text).map(Self::from);
+        };
+        let (above, below) = (decimal(above)?, decimal(below)?);
+        if below == 0.0 {
+            return Err(format!("`{text}` divides by zero"));
+        }
+        let value = above / below;
+        const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53: whole floats up to here are exact
+        if above.fract() != 0.0 || below.fract() != 0.0 || above.abs() > EXACT || below.abs() > EXACT {
+            return Ok(Self::from(value));
+        }
+        let divisor = greatest_common_divisor(above.abs() as u64, below.abs() as u64) as f64 * below.signum();
+        let (above, below) = (above / divisor, below / divisor);
+        let text = if below == 1.0 { format!("{above}") } else { format!("{above}/{below}") };
+        Ok(Self { value, text })
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&self.text)
+    }
+}
+
+fn greatest_common_divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fractions_are_reduced_and_kept() {
+        for (text, canonical, value) in [
+            ("8/255", "8/255", 8.0 / 255.0),
+            ("16/510", "8/255", 8.0 / 255.0),
+            ("4/2", "2", 2.0),
+            ("0.3", "0.3", 0.3),
+            ("1/-3", "-1/3", -1.0 / 3.0),
+            ("0.5/255", "0.00196078431372549", 0.5 / 255.0),
+        ] {
+            let number: Number = text.parse().unwrap();
+            assert_eq!((number.text(), number.value()), (canonical, value), "{text}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in ["", "8/", "/255", "8/0", "inf", "NaN", "eight"] {
+            assert!(text.parse::<Number>().is_err(), "{text}");
+        }
+    }
+}

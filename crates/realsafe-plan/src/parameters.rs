@@ -1,0 +1,184 @@
+//! From a component's table in a spec to its [`Values`], checked against its parameters, defaults included.
+//!
+//! Numbers take floats, integers and strings such as `"8/255"`. A file is relative to the data directory, or
+//! `builtin:NAME`; beside a file parameter `x` stands the optional key `x-blake3`, the digest that the file must have.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::diagnostic::{Diagnostic, Diagnostics, Source};
+use crate::fields::{self, Fields};
+use crate::tree::{Node, parse};
+use crate::{
+    Chosen, Component, Environment, Fallback, Kind, Number, Parameter, ParameterKind, ResolvedFile, Value, Values,
+};
+
+/// Reads a component from a table of nothing but its parameters, as [`Component::example`] is one.
+///
+/// # Errors
+/// All mistakes of the table.
+pub fn parse_component(
+    component: &'static Component,
+    table: &str,
+    environment: &Environment<'_>,
+) -> Result<Chosen, Diagnostics> {
+    let mut diagnostics = Diagnostics::default();
+    let name = format!("the table of the {} {}", component.kind().name(), component.id);
+    let source = Arc::new(Source { name, text: table.to_owned() });
+    let table = parse(&source, &mut diagnostics);
+    let place = crate::Place { source, span: 0..0 };
+    let mut fields = Fields::new(&table, place);
+    let chosen = read_component(component, component.id, &mut fields, environment, false, &mut diagnostics);
+    fields.finish(&mut diagnostics);
+    chosen.filter(|_| diagnostics.is_empty()).ok_or(diagnostics)
+}
+
+/// Reads the parameters of a component; none if there was any mistake. An untrained model may lack its files.
+pub(crate) fn read_component(
+    component: &'static Component,
+    id: &str,
+    fields: &mut Fields<'_>,
+    environment: &Environment<'_>,
+    untrained: bool,
+    diagnostics: &mut Diagnostics,
+) -> Option<Chosen> {
+    let mut chosen = Chosen { id: id.to_owned(), component, values: Values::default(), files: BTreeMap::new() };
+    let mut complete = true;
+    for parameter in component.parameters {
+        let is_file = parameter.kind == ParameterKind::File;
+        let node = fields.node(parameter.name);
+        let digest = if is_file { fields.node(&digest_key(parameter.name)) } else { None };
+        let value = match (node, parameter.fallback) {
+            (Some(node), _) => value(parameter, node).map(Some),
+            (None, Fallback::Value(text)) => fallback(parameter, text).map(Some).map_err(|message| {
+                let title =
+                    format!("the table of the {} `{}` is wrong: {message}", component.kind().name(), component.id);
+                Diagnostic::at(&fields.place, title).help("this is a mistake of the component, not of the spec")
+            }),
+            (None, Fallback::Unset) => Ok(None),
+            (None, Fallback::Required) if untrained && is_file => Ok(None),
+            (None, Fallback::Required) => Err(fields.missing(parameter.name).help(parameter.documentation)),
+        };
+        let file = match &value {
+            Ok(Some(Value::Text(name))) if is_file => {
+                let place = node.map_or(&fields.place, |node| &node.place);
+                environment.parameter_file(name, place).and_then(|file| check_digest(file, digest)).map(Some)
+            }
+            _ => Ok(None),
+        };
+        match (value, file) {
+            (Ok(value), Ok(file)) => {
+                value.into_iter().for_each(|value| chosen.values.insert(parameter.name, value));
+                chosen.files.extend(file.map(|file| (parameter.name.to_owned(), file)));
+            }
+            (value, file) => {
+                complete = false;
+                value.err().into_iter().chain(file.err()).for_each(|diagnostic| diagnostics.push(diagnostic));
+            }
+        }
+    }
+    if let Some(traits) = component.dataset().filter(|_| complete) {
+        for file in (traits.files)(&chosen.values) {
+            match environment.dataset_file(&file, &fields.place) {
+                Ok((name, file)) => drop(chosen.files.insert(name, file)),
+                Err(diagnostic) => diagnostics.push(diagnostic),
+            }
+        }
+    }
+    complete.then_some(chosen)
+}
+
+/// The key beside a file parameter that holds the digest which the file must have.
+pub(crate) fn digest_key(parameter: &str) -> String {
+    format!("{parameter}-blake3")
+}
+
+fn check_digest(file: ResolvedFile, expected: Option<&Node>) -> Result<ResolvedFile, Diagnostic> {
+    let Some(node) = expected else { return Ok(file) };
+    let expected = fields::text(node)?;
+    if file.blake3.is_empty() || file.blake3.eq_ignore_ascii_case(expected) {
+        return Ok(file);
+    }
+    let label = format!("the file has {}", file.blake3);
+    Err(Diagnostic::at(&node.place, "the file is not the one that the spec means")
+        .label(label)
+        .help("get the right file, or correct the digest if the new file is meant"))
+}
+
+/// Reads the value of a parameter from a spec.
+fn value(parameter: &Parameter, node: &Node) -> Result<Value, Diagnostic> {
+    let value = match parameter.kind {
+        ParameterKind::Flag => Value::Flag(fields::flag(node)?),
+        ParameterKind::Count { minimum, maximum } => Value::Count(fields::count(node, minimum, maximum)?),
+        ParameterKind::Number { minimum, maximum } => Value::Number(fields::number_within(node, minimum, maximum)?),
+        ParameterKind::Numbers { minimum, maximum } => {
+            let numbers = fields::list(node)?.iter().map(|node| fields::number_within(node, minimum, maximum));
+            Value::Numbers(numbers.collect::<Result<_, _>>()?)
+        }
+        ParameterKind::Choice(words) => Value::Text(fields::word(node, words)?.to_owned()),
+        ParameterKind::Text | ParameterKind::File => Value::Text(fields::text(node)?.to_owned()),
+    };
+    Ok(value)
+}
+
+/// Reads the default of a parameter.
+fn fallback(parameter: &Parameter, text: &str) -> Result<Value, String> {
+    let wrong = || format!("the default `{text}` of `{}` does not fit its kind", parameter.name);
+    let number = |text: &str, minimum: f64, maximum: f64| {
+        let number: Number = text.trim().parse()?;
+        if (minimum..=maximum).contains(&number.value()) { Ok(number) } else { Err(wrong()) }
+    };
+    let value = match parameter.kind {
+        ParameterKind::Flag => Value::Flag(text.parse().map_err(|_| wrong())?),
+        ParameterKind::Count { minimum, maximum } => {
+            let count = text.parse().ok().filter(|count| (minimum..=maximum).contains(count));
+            Value::Count(count.ok_or_else(wrong)?)
+        }
+        ParameterKind::Number { minimum, maximum } => Value::Number(number(text, minimum, maximum)?),
+        ParameterKind::Numbers { minimum, maximum } => {
+            let numbers = text.split(',').map(|part| number(part, minimum, maximum));
+            Value::Numbers(numbers.collect::<Result<_, _>>()?)
+        }
+        ParameterKind::Choice(words) => {
+            let word = words.iter().find(|word| **word == text);
+            Value::Text((*word.ok_or_else(wrong)?).to_owned())
+        }
+        ParameterKind::Text | ParameterKind::File => Value::Text(text.to_owned()),
+    };
+    Ok(value)
+}
+
+/// Keys that a spec takes in the tables of a kind, beside the parameters of the component.
+pub(crate) const fn common_keys(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Attack => &["id", "use", "success", "restarts", "budget", "threats", "gradient", "record"],
+        Kind::Defense => &["id", "use", "gradient"],
+        Kind::Model => &["id", "use"],
+        Kind::Dataset => &["use", "samples", "range", "indices"],
+        Kind::Recipe => &["id", "use", "title", "seed"],
+    }
+}
+
+/// Checks a component's own table: names, ranges, defaults, and no clash with the keys that specs give every component.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn check_component(component: &Component) -> Result<(), String> {
+    let mut names: Vec<&str> = common_keys(component.kind()).to_vec();
+    for parameter in component.parameters {
+        if names.contains(&parameter.name) {
+            return Err(format!("`{}`: the key `{}` is taken", component.id, parameter.name));
+        }
+        names.push(parameter.name);
+        if parameter.documentation.is_empty() {
+            return Err(format!("`{}`: the parameter `{}` is not documented", component.id, parameter.name));
+        }
+        if let Fallback::Value(text) = parameter.fallback {
+            fallback(parameter, text).map_err(|message| format!("`{}`: {message}", component.id))?;
+        }
+    }
+    if component.manual().is_empty() {
+        return Err(format!("`{}`: the source has no `//!` header", component.id));
+    }
+    Ok(())
+}

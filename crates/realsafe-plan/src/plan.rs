@@ -1,0 +1,113 @@
+//! From experiments to cells.
+
+use std::sync::Arc;
+
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::experiment::Combination;
+use crate::key::key;
+use crate::{AttackSpec, Budget, Cell, Cost, Experiment, Key, Number, Threat};
+
+/// All that is to be done, in order.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The experiments, in the order in which they were given.
+    pub experiments: Vec<Experiment>,
+    /// The cells of all experiments, in the order of [`expand`].
+    pub cells: Vec<Cell>,
+}
+
+impl Plan {
+    /// Expands experiments for a class of devices (backend and instruction set, or GPU).
+    ///
+    /// # Errors
+    /// Names every experiment whose id another one has already.
+    pub fn new(experiments: Vec<Experiment>, device_class: &str) -> Result<Self, Diagnostics> {
+        let mut diagnostics = Diagnostics::default();
+        for (index, experiment) in experiments.iter().enumerate() {
+            if let Some(first) = experiments[..index].iter().find(|other| other.id == experiment.id) {
+                let message = format!("two experiments are named `{}`", experiment.id);
+                let help = format!("the other one is in {}", first.source.display());
+                diagnostics.push(Diagnostic::at(&experiment.place, message).help(help));
+            }
+        }
+        if !diagnostics.is_empty() {
+            return Err(diagnostics);
+        }
+        let cells = experiments.iter().flat_map(|experiment| expand(experiment, device_class)).collect();
+        Ok(Self { experiments, cells })
+    }
+
+    /// The most that all cells together can cost.
+    pub fn cost(&self) -> Cost {
+        self.cells.iter().fold(Cost::default(), |sum, cell| sum.plus(cell.cost))
+    }
+}
+
+/// The cells of an experiment, ordered by model, stack, attack, threat, eps, seed and samples.
+///
+/// Samples are cut at multiples of the chunk size in the numbering of the dataset, so that an experiment on more
+/// samples has the cells of one on fewer, but for the last.
+pub fn expand(experiment: &Experiment, device_class: &str) -> Vec<Cell> {
+    let chunk = experiment.chunk.max(1);
+    let chunks: Vec<&[u32]> = experiment.samples.chunk_by(|a, b| a / chunk == b / chunk).collect();
+    let mut cells = Vec::new();
+    for combination in &experiment.combinations {
+        let threat = &experiment.threats[combination.threat];
+        let minimises = experiment.attacks[combination.attack].minimises_distance();
+        let radii: Vec<Option<&Number>> = if minimises { vec![None] } else { threat.eps.iter().map(Some).collect() };
+        for eps in radii {
+            for seed in &experiment.seeds {
+                for samples in &chunks {
+                    let mut cell = cell(experiment, *combination, eps, *seed, samples);
+                    cell.key = key(&cell, device_class);
+                    cells.push(cell);
+                }
+            }
+        }
+    }
+    cells
+}
+
+/// A cell, its key still empty.
+fn cell(experiment: &Experiment, combination: Combination, eps: Option<&Number>, seed: u64, samples: &[u32]) -> Cell {
+    let spec = &experiment.attacks[combination.attack];
+    let threat = &experiment.threats[combination.threat];
+    let mut stack = experiment.stacks[combination.stack].layers.clone();
+    for layer in &mut stack {
+        if let Some(gradient) = spec.gradients.get(&layer.defense.id) {
+            layer.gradient = *gradient;
+        }
+    }
+    Cell {
+        key: Key(String::new()),
+        experiment: experiment.id.clone(),
+        data: Arc::clone(&experiment.data),
+        samples: samples.to_vec(),
+        model: Arc::clone(&experiment.models[combination.model]),
+        stack,
+        attack: spec.choice.clone(),
+        threat: Threat {
+            id: threat.id.clone(),
+            norm: threat.norm,
+            eps: eps.cloned(),
+            goal: threat.goal,
+            target: threat.target.clone(),
+        },
+        seed,
+        cost: cost_per_sample(spec).times(samples.len() as u64),
+    }
+}
+
+/// The most that an attack can cost on one sample: all restarts, but no more than its budget.
+fn cost_per_sample(spec: &AttackSpec) -> Cost {
+    let chosen = &spec.choice.chosen;
+    let once = chosen.component.attack().map(|traits| (traits.cost)(&chosen.values)).unwrap_or_default();
+    let Cost { queries, forwards, backwards } = once.times(u64::from(spec.choice.restarts));
+    let Budget { queries: most_queries, forwards: most_forwards, backwards: most_backwards } = spec.choice.budget;
+    let capped = |cost: u64, most: Option<u64>| most.map_or(cost, |most| cost.min(most));
+    Cost {
+        queries: capped(queries, most_queries),
+        forwards: capped(forwards, most_forwards),
+        backwards: capped(backwards, most_backwards),
+    }
+}

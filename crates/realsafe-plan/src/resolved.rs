@@ -1,0 +1,244 @@
+//! The resolved spec: what was understood, with every default written out, as a spec that gives the same cells.
+
+use std::fmt::Write;
+
+use toml::value::{Array, Table, Value as Toml};
+
+use crate::experiment::Filter;
+use crate::parameters::digest_key;
+use crate::{
+    AttackSpec, Budget, Chosen, Claim, Expectation, Experiment, Number, Selector, StackLayer, ThreatSpec, TrainingSpec,
+    Value,
+};
+
+impl Experiment {
+    /// The experiment as a spec in which nothing is left open: no `extends`, no defaults, digests of all named files.
+    pub fn resolved(&self) -> String {
+        let mut text = String::new();
+        section(
+            &mut text,
+            "[experiment]",
+            [
+                ("id", Some(string(&self.id))),
+                ("title", Some(string(&self.title))),
+                ("paper", self.paper.as_ref().map(string)),
+                ("seeds", Some(Toml::Array(self.seeds.iter().map(|seed| integer(*seed)).collect()))),
+            ],
+        );
+        data(&mut text, &self.data, &self.samples);
+        for model in &self.models {
+            section(&mut text, "[[model]]", [("id", Some(string(&model.id)))]);
+            component(&mut text, model);
+        }
+        for StackLayer { defense, gradient } in &self.defenses {
+            section(
+                &mut text,
+                "[[defense]]",
+                [("id", Some(string(&defense.id))), ("gradient", Some(string(gradient.name())))],
+            );
+            component(&mut text, defense);
+        }
+        self.threats.iter().for_each(|spec| threat(&mut text, spec));
+        self.attacks.iter().for_each(|spec| attack(&mut text, spec));
+        let stack = |layers: &[StackLayer]| strings(layers.iter().map(|layer| layer.defense.id.as_str()));
+        section(
+            &mut text,
+            "[matrix]",
+            [
+                ("stacks", Some(Toml::Array(self.stacks.iter().map(|one| stack(&one.layers)).collect()))),
+                ("only", filters(&self.only)),
+                ("skip", filters(&self.skip)),
+            ],
+        );
+        run(&mut text, self.device.as_ref(), Some(self.chunk));
+        self.expectations.iter().for_each(|one| expectation(&mut text, one));
+        text
+    }
+}
+
+impl TrainingSpec {
+    /// The training run as a spec in which nothing is left open.
+    pub fn resolved(&self) -> String {
+        let mut text = String::new();
+        section(
+            &mut text,
+            "[training]",
+            [("id", Some(string(&self.id))), ("title", Some(string(&self.title))), ("seed", Some(integer(self.seed)))],
+        );
+        component(&mut text, &self.recipe);
+        data(&mut text, &self.data, &self.samples);
+        section(&mut text, "[[model]]", [("id", Some(string(&self.model.id)))]);
+        component(&mut text, &self.model);
+        if self.device.is_some() {
+            run(&mut text, self.device.as_ref(), None);
+        }
+        text
+    }
+}
+
+fn section<const N: usize>(text: &mut String, header: &str, entries: [(&str, Option<Toml>); N]) {
+    let gap = if text.is_empty() { "" } else { "\n" };
+    // Writing into a string cannot fail.
+    let _ = writeln!(text, "{gap}{header}");
+    for (key, value) in entries {
+        if let Some(value) = value {
+            line(text, key, &value);
+        }
+    }
+}
+
+fn line(text: &mut String, key: &str, value: &Toml) {
+    let _ = writeln!(text, "{key} = {value}");
+}
+
+fn component(text: &mut String, chosen: &Chosen) {
+    line(text, "use", &string(chosen.component.id));
+    // In the order of the component's manual.
+    for parameter in chosen.component.parameters {
+        if let Some(value) = chosen.values.get(parameter.name) {
+            line(text, parameter.name, &parameter_value(value));
+        }
+        let digest = chosen.files.get(parameter.name).map(|file| &file.blake3).filter(|digest| !digest.is_empty());
+        if let Some(digest) = digest {
+            line(text, &digest_key(parameter.name), &string(digest));
+        }
+    }
+}
+
+fn parameter_value(value: &Value) -> Toml {
+    match value {
+        Value::Flag(flag) => Toml::Boolean(*flag),
+        Value::Count(count) => integer(*count),
+        Value::Number(value) => number(value),
+        Value::Numbers(values) => Toml::Array(values.iter().map(number).collect()),
+        Value::Text(text) => string(text),
+    }
+}
+
+fn data(text: &mut String, chosen: &Chosen, samples: &[u32]) {
+    section(text, "[data]", []);
+    component(text, chosen);
+    let contiguous = samples.windows(2).all(|pair| pair[0] + 1 == pair[1]);
+    match (samples.first(), samples.last()) {
+        (Some(0), Some(last)) if contiguous => line(text, "samples", &integer(u64::from(*last) + 1)),
+        (Some(first), Some(last)) if contiguous => {
+            let ends = [u64::from(*first), u64::from(*last) + 1];
+            line(text, "range", &Toml::Array(ends.into_iter().map(integer).collect()));
+        }
+        _ => line(text, "indices", &Toml::Array(samples.iter().map(|sample| integer(u64::from(*sample))).collect())),
+    }
+}
+
+fn threat(text: &mut String, spec: &ThreatSpec) {
+    section(
+        text,
+        "[[threat]]",
+        [
+            ("id", Some(string(&spec.id))),
+            ("norm", Some(string(spec.norm.name()))),
+            ("eps", (!spec.eps.is_empty()).then(|| Toml::Array(spec.eps.iter().map(number).collect()))),
+            ("goal", Some(string(spec.goal.name()))),
+            ("target", spec.target.as_ref().map(|target| string(target.name()))),
+        ],
+    );
+}
+
+fn attack(text: &mut String, spec: &AttackSpec) {
+    let choice = &spec.choice;
+    let Budget { queries, forwards, backwards } = choice.budget;
+    let limits = [("queries", queries), ("forwards", forwards), ("backwards", backwards)];
+    let budget: Table = limits.into_iter().filter_map(|(key, limit)| Some((key.to_owned(), integer(limit?)))).collect();
+    let gradients: Table = spec.gradients.iter().map(|(id, mode)| (id.clone(), string(mode.name()))).collect();
+    let table = |table: Table| (!table.is_empty()).then_some(Toml::Table(table));
+    section(text, "[[attack]]", [("id", Some(string(&choice.chosen.id)))]);
+    component(text, &choice.chosen);
+    let record: Array = choice.record.iter().map(|step| integer(u64::from(*step))).collect();
+    for (key, value) in [
+        ("success", Some(string(choice.success.name()))),
+        ("restarts", Some(integer(u64::from(choice.restarts)))),
+        ("budget", table(budget)),
+        ("threats", Some(strings(spec.threats.iter().map(String::as_str)))),
+        ("gradient", table(gradients)),
+        ("record", (!record.is_empty()).then_some(Toml::Array(record))),
+    ] {
+        if let Some(value) = value {
+            line(text, key, &value);
+        }
+    }
+}
+
+fn filters(filters: &[Filter]) -> Option<Toml> {
+    let filter = |filter: &Filter| {
+        let axes = [
+            ("model", &filter.model),
+            ("stack", &filter.stack),
+            ("attack", &filter.attack),
+            ("threat", &filter.threat),
+        ];
+        let written = axes.into_iter().filter(|(_, names)| !names.is_empty());
+        Toml::Table(written.map(|(key, names)| (key.to_owned(), strings(names.iter().map(String::as_str)))).collect())
+    };
+    (!filters.is_empty()).then(|| Toml::Array(filters.iter().map(filter).collect()))
+}
+
+fn run(text: &mut String, device: Option<&String>, chunk: Option<u32>) {
+    let chunk = chunk.map(|chunk| integer(u64::from(chunk)));
+    section(text, "[run]", [("device", device.map(string)), ("chunk", chunk)]);
+}
+
+fn expectation(text: &mut String, expectation: &Expectation) {
+    section(text, "[[expect]]", [("metric", Some(string(expectation.metric.name())))]);
+    for (key, value) in selector(&expectation.selector) {
+        line(text, key, &value);
+    }
+    match &expectation.claim {
+        Claim::Value { value, tolerance, samples } => {
+            line(text, "value", &Toml::Float(*value));
+            line(text, "tolerance", &Toml::Float(*tolerance));
+            if let Some(samples) = samples {
+                line(text, "samples", &integer(*samples));
+            }
+        }
+        Claim::Order { relation, other, from_eps, margin } => {
+            let other = selector(other).into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+            line(text, relation.name(), &Toml::Table(other));
+            if let Some(eps) = from_eps {
+                line(text, "from-eps", &number(eps));
+            }
+            line(text, "margin", &Toml::Float(*margin));
+        }
+    }
+    if let Some(source) = &expectation.source {
+        line(text, "source", &string(source));
+    }
+}
+
+fn selector(selector: &Selector) -> Vec<(&'static str, Toml)> {
+    let entries = [
+        ("model", Some(string(&selector.model))),
+        ("stack", Some(string(&selector.stack))),
+        ("attack", Some(string(selector.attack.name()))),
+        ("threat", selector.threat.as_ref().map(string)),
+        ("eps", selector.eps.as_ref().map(number)),
+        ("seed", selector.seed.map(integer)),
+    ];
+    entries.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+}
+
+fn string(text: impl AsRef<str>) -> Toml {
+    Toml::String(text.as_ref().to_owned())
+}
+
+fn strings<'a>(texts: impl Iterator<Item = &'a str>) -> Toml {
+    Toml::Array(texts.map(string).collect())
+}
+
+fn integer(count: u64) -> Toml {
+    // Larger numbers cannot be written in TOML, and so do not come from it.
+    Toml::Integer(i64::try_from(count).unwrap_or(i64::MAX))
+}
+
+/// A number, as a string so that fractions stay exact.
+fn number(number: &Number) -> Toml {
+    string(number.text())
+}

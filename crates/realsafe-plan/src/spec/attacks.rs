@@ -1,0 +1,123 @@
+//! `[[attack]]`: the keys that every attack has beside its own parameters.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Scope;
+use super::components::{Named, ids};
+use super::threats::ReadThreat;
+use crate::diagnostic::{Diagnostic, did_you_mean_or_list};
+use crate::fields::{self, Fields};
+use crate::tree::{Content, Node};
+use crate::{AttackChoice, AttackSpec, Budget, GradientMode, Kind, StackLayer, Success};
+
+/// Words that stand for something else where an attack is named.
+const RESERVED: [&str; 2] = ["clean", "worst-case"];
+
+impl Scope<'_> {
+    /// Reads the attacks.
+    pub(super) fn attacks(
+        &mut self,
+        top: &mut Fields<'_>,
+        threats: &[Named<ReadThreat>],
+        defenses: &[Named<StackLayer>],
+    ) -> Vec<Named<AttackSpec>> {
+        top.section("attack", "[[attack]]", &mut self.diagnostics);
+        let mut attacks = Vec::new();
+        for node in self.elements(top, "attack") {
+            attacks.extend(self.attack(node, threats, defenses));
+        }
+        self.check_unique("attack", &attacks, "give one of them another `id`");
+        attacks
+    }
+
+    fn attack(
+        &mut self,
+        node: &Node,
+        threats: &[Named<ReadThreat>],
+        defenses: &[Named<StackLayer>],
+    ) -> Option<Named<AttackSpec>> {
+        let mut opened = self.open(Kind::Attack, node)?;
+        if RESERVED.contains(&opened.id.as_str()) {
+            let message = format!("the id `{}` has a meaning of its own", opened.id);
+            self.diagnostics.push(Diagnostic::at(&opened.place, message).help("choose another `id`"));
+        }
+        let fields = &mut opened.fields;
+        let success = |node| fields::named(node, &Success::ALL, |success| success.name());
+        let success = fields.read("success", success, &mut self.diagnostics).unwrap_or(Success::AnyIterate);
+        let restarts = |node| fields::count(node, 1, 1_000_000);
+        let restarts = fields.read("restarts", restarts, &mut self.diagnostics).unwrap_or(1) as u32;
+        let record = fields.read("record", steps, &mut self.diagnostics).unwrap_or_default();
+        let budget = fields.node("budget").and_then(|node| self.budget(node)).unwrap_or_default();
+        let asked = fields.node("threats");
+        let gradients = fields.node("gradient").map(|node| self.gradients(node, defenses)).unwrap_or_default();
+        let chosen_threats = match asked {
+            Some(node) => self.names(node, "threat", &ids(threats)),
+            None => threats.iter().map(|threat| threat.id.clone()).collect(),
+        };
+        let Named { id, place, item } = self.close(opened, false);
+        let item = item.map(|chosen| AttackSpec {
+            choice: AttackChoice { chosen: Arc::new(chosen), success, restarts, budget, record },
+            threats: chosen_threats,
+            gradients,
+        });
+        Some(Named { id, place, item })
+    }
+
+    fn budget(&mut self, node: &Node) -> Option<Budget> {
+        let mut fields = Fields::of(node, &mut self.diagnostics)?;
+        let mut limit = |key| fields.read(key, |node| fields::count(node, 1, i64::MAX as u64), &mut self.diagnostics);
+        let budget = Budget { queries: limit("queries"), forwards: limit("forwards"), backwards: limit("backwards") };
+        fields.finish(&mut self.diagnostics);
+        Some(budget)
+    }
+
+    fn gradients(&mut self, node: &Node, defenses: &[Named<StackLayer>]) -> BTreeMap<String, GradientMode> {
+        let Content::Table(table) = &node.content else {
+            let help = "name the defense, as in gradient = { jpeg-75 = \"identity\" }";
+            self.diagnostics.push(node.expected("a table").help(help));
+            return BTreeMap::new();
+        };
+        let mut gradients = BTreeMap::new();
+        for (id, entry) in &table.0 {
+            let Some(defense) = defenses.iter().find(|defense| defense.id == *id) else {
+                let unknown = Diagnostic::at(&entry.key, format!("unknown defense `{id}`"));
+                self.diagnostics.push(unknown.maybe_help(did_you_mean_or_list(id, &ids(defenses))));
+                continue;
+            };
+            let component = defense.item.as_ref().map(|layer| layer.defense.component);
+            let mode = component.and_then(|component| self.gradient(component, Some(&entry.node)));
+            gradients.extend(mode.map(|mode| (id.clone(), mode)));
+        }
+        gradients
+    }
+
+    /// Reads one or more names, which must be among those that are known.
+    pub(super) fn names(&mut self, node: &Node, what: &str, known: &[&str]) -> Vec<String> {
+        let mut names = Vec::new();
+        for node in fields::one_or_more(node) {
+            names.extend(self.name(node, what, known).map(str::to_owned));
+        }
+        names
+    }
+
+    /// Reads a name, which must be among those that are known.
+    pub(super) fn name<'n>(&mut self, node: &'n Node, what: &str, known: &[&str]) -> Option<&'n str> {
+        let name = fields::read(node, fields::text, &mut self.diagnostics)?;
+        if known.contains(&name) {
+            return Some(name);
+        }
+        let unknown = Diagnostic::at(&node.place, format!("unknown {what} `{name}`"));
+        self.diagnostics.push(unknown.maybe_help(did_you_mean_or_list(name, known)));
+        None
+    }
+}
+
+/// Steps to record, ascending and once each.
+fn steps(node: &Node) -> Result<Vec<u32>, Diagnostic> {
+    let step = |node| fields::count(node, 1, u64::from(u32::MAX)).map(|step| step as u32);
+    let mut steps: Vec<u32> = fields::list(node)?.iter().map(step).collect::<Result<_, _>>()?;
+    steps.sort_unstable();
+    steps.dedup();
+    Ok(steps)
+}

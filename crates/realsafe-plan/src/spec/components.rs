@@ -1,0 +1,192 @@
+//! `use = "..."`: finding a component in the catalogue and reading its table.
+
+use std::sync::Arc;
+
+use super::Scope;
+use crate::diagnostic::{Diagnostic, Place, did_you_mean, list, nearest};
+use crate::fields::{self, Fields};
+use crate::parameters::read_component;
+use crate::tree::Node;
+use crate::{Chosen, Component, Kind, StackLayer};
+
+/// Something that has an id; the item is missing where it has mistakes of its own, so that these are told only once.
+#[derive(Debug)]
+pub(super) struct Named<T> {
+    pub(super) id: String,
+    pub(super) place: Place,
+    pub(super) item: Option<T>,
+}
+
+/// The ids of things.
+pub(super) fn ids<T>(things: &[Named<T>]) -> Vec<&str> {
+    things.iter().map(|thing| thing.id.as_str()).collect()
+}
+
+/// A component whose `use` and `id` are read; its other keys are not.
+pub(super) struct Opened<'a> {
+    pub(super) fields: Fields<'a>,
+    pub(super) id: String,
+    pub(super) place: Place,
+    pub(super) component: Option<&'static Component>,
+}
+
+impl Scope<'_> {
+    /// Reads `use` and `id`; none if there is nothing to call the component by.
+    pub(super) fn open<'a>(&mut self, kind: Kind, node: &'a Node) -> Option<Opened<'a>> {
+        let mut fields = Fields::of(node, &mut self.diagnostics)?;
+        let id = fields.read("id", fields::id, &mut self.diagnostics);
+        let used = fields.required("use", &mut self.diagnostics);
+        let name = used.and_then(|node| fields::read(node, fields::text, &mut self.diagnostics));
+        let component = used.zip(name).and_then(|(node, name)| self.find(kind, name, &node.place));
+        // An unreadable id was complained about; `use` stands in for it.
+        let id = id.or(name)?.to_owned();
+        let place = fields.name_place();
+        Some(Opened { fields, id, place, component })
+    }
+
+    fn find(&mut self, kind: Kind, name: &str, place: &Place) -> Option<&'static Component> {
+        let found = self.catalogue.get(kind, name);
+        if found.is_some() {
+            return found;
+        }
+        let known: Vec<&str> = self.catalogue.of_kind(kind).map(|component| component.id).collect();
+        let others = || Kind::ALL.into_iter().filter(|other| *other != kind);
+        if let Some(other) = others().find(|other| self.catalogue.get(*other, name).is_some()) {
+            let message = format!("`{name}` is {}, not {}", with_article(other), with_article(kind));
+            self.diagnostics.push(Diagnostic::at(place, message).help(format!("move it to {}", header(other))));
+            return None;
+        }
+        let elsewhere = || {
+            others().find_map(|other| {
+                let near = nearest(name, self.catalogue.of_kind(other).map(|component| component.id))?;
+                Some(format!("did you mean the {} `{near}`? it belongs into {}", other.name(), header(other)))
+            })
+        };
+        let all = || (!known.is_empty()).then(|| format!("there is {}", list(&known)));
+        let help = did_you_mean(name, known.iter().copied()).or_else(elsewhere).or_else(all);
+        self.diagnostics.push(Diagnostic::at(place, format!("unknown {} `{name}`", kind.name())).maybe_help(help));
+        None
+    }
+
+    /// Reads the parameters of an opened component, and complains about the keys that are left.
+    pub(super) fn close(&mut self, mut opened: Opened<'_>, untrained: bool) -> Named<Chosen> {
+        let component = opened.component;
+        let read = |component| {
+            let Opened { fields, id, .. } = &mut opened;
+            read_component(component, id, fields, self.environment, untrained, &mut self.diagnostics)
+        };
+        let item = component.and_then(read);
+        if component.is_some() {
+            opened.fields.finish(&mut self.diagnostics);
+        }
+        Named { id: opened.id, place: opened.place, item }
+    }
+
+    /// The elements of an array of tables.
+    pub(super) fn elements<'a>(&mut self, top: &mut Fields<'a>, key: &str) -> &'a [Node] {
+        let list = |node: &'a Node| fields::list(node).map_err(|error| error.help(format!("write [[{key}]]")));
+        top.read(key, list, &mut self.diagnostics).unwrap_or_default()
+    }
+
+    /// Complains about ids that occur twice.
+    pub(super) fn check_unique<T>(&mut self, what: &str, things: &[Named<T>], help: &str) {
+        for (index, thing) in things.iter().enumerate() {
+            if things[..index].iter().any(|other| other.id == thing.id) {
+                let message = format!("two {what}s are named `{}`", thing.id);
+                self.diagnostics.push(Diagnostic::at(&thing.place, message).help(help));
+            }
+        }
+    }
+
+    /// Reads the models, and compares their shapes with the dataset's.
+    pub(super) fn models(
+        &mut self,
+        top: &mut Fields<'_>,
+        data: Option<([usize; 3], usize)>,
+        untrained: bool,
+    ) -> Vec<Named<Arc<Chosen>>> {
+        let mut models = Vec::new();
+        for node in self.elements(top, "model") {
+            let Some(opened) = self.open(Kind::Model, node) else { continue };
+            let Named { id, place, item } = self.close(opened, untrained);
+            if let (Some(chosen), Some((shape, classes))) = (&item, data) {
+                self.check_shapes(chosen, &place, shape, classes);
+            }
+            models.push(Named { id, place, item: item.map(Arc::new) });
+        }
+        self.check_unique("model", &models, "give one of them another `id`");
+        models
+    }
+
+    fn check_shapes(&mut self, model: &Chosen, place: &Place, shape: [usize; 3], classes: usize) {
+        let Some(traits) = model.component.model() else { return };
+        let input = (traits.input)(&model.values);
+        let show = |[channels, height, width]: [usize; 3]| format!("{channels}x{height}x{width}");
+        if input != shape {
+            let message = format!(
+                "`{}` takes images of {}, but the dataset has images of {}",
+                model.id,
+                show(input),
+                show(shape)
+            );
+            self.diagnostics.push(Diagnostic::at(place, message).label("channels x height x width"));
+        }
+        let outputs = (traits.classes)(&model.values);
+        if outputs != classes {
+            let message = format!("`{}` knows {outputs} classes, but the dataset has {classes}", model.id);
+            self.diagnostics.push(Diagnostic::at(place, message));
+        }
+    }
+
+    /// Reads the defenses.
+    pub(super) fn defenses(&mut self, top: &mut Fields<'_>) -> Vec<Named<StackLayer>> {
+        let mut defenses = Vec::new();
+        for node in self.elements(top, "defense") {
+            let Some(mut opened) = self.open(Kind::Defense, node) else { continue };
+            if opened.id == "none" {
+                self.diagnostics.push(
+                    Diagnostic::at(&opened.place, "the id `none` means the empty stack").help("choose another `id`"),
+                );
+            }
+            let asked = opened.fields.node("gradient");
+            let gradient = opened.component.and_then(|component| self.gradient(component, asked));
+            let Named { id, place, item } = self.close(opened, false);
+            let layer = item.zip(gradient).map(|(chosen, gradient)| StackLayer { defense: Arc::new(chosen), gradient });
+            defenses.push(Named { id, place, item: layer });
+        }
+        self.check_unique("defense", &defenses, "give one of them another `id`");
+        defenses
+    }
+
+    /// The gradient of a defense that a spec asks for, or its default.
+    pub(super) fn gradient(&mut self, component: &Component, asked: Option<&Node>) -> Option<crate::GradientMode> {
+        let modes = component.defense()?.gradients;
+        match asked {
+            None => modes.first().copied(),
+            Some(node) => {
+                fields::read(node, |node| fields::named(node, modes, |mode| mode.name()), &mut self.diagnostics)
+            }
+        }
+    }
+}
+
+const fn with_article(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Attack => "an attack",
+        Kind::Defense => "a defense",
+        Kind::Model => "a model",
+        Kind::Dataset => "a dataset",
+        Kind::Recipe => "a recipe",
+    }
+}
+
+/// The header of the tables that hold components of a kind.
+const fn header(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Attack => "[[attack]]",
+        Kind::Defense => "[[defense]]",
+        Kind::Model => "[[model]]",
+        Kind::Dataset => "[data]",
+        Kind::Recipe => "[training]",
+    }
+}

@@ -1,0 +1,159 @@
+//! `[matrix]`: which models, stacks, attacks and threat models meet, and whether they can.
+
+use std::collections::BTreeSet;
+
+use super::Scope;
+use super::components::{Named, ids};
+use super::threats::ReadThreat;
+use crate::diagnostic::{Diagnostic, list};
+use crate::experiment::{Combination, Filter};
+use crate::fields::{self, Fields};
+use crate::tree::Node;
+use crate::{AttackSpec, Stack, StackLayer};
+
+/// All that combinations are made of.
+pub(super) struct Axes<'a, M> {
+    pub(super) models: &'a [Named<M>],
+    pub(super) stacks: &'a [Named<Stack>],
+    pub(super) attacks: &'a [Named<AttackSpec>],
+    pub(super) threats: &'a [Named<ReadThreat>],
+}
+
+/// The filters of a matrix.
+#[derive(Default)]
+pub(super) struct Filters {
+    pub(super) only: Vec<Filter>,
+    pub(super) skip: Vec<Filter>,
+}
+
+impl Scope<'_> {
+    /// Reads `stacks`, or makes the one stack of all defenses.
+    pub(super) fn stacks(
+        &mut self,
+        matrix: Option<&mut Fields<'_>>,
+        defenses: &[Named<StackLayer>],
+    ) -> Vec<Named<Stack>> {
+        let place =
+            |matrix: Option<&Fields<'_>>| matrix.map_or_else(|| self.start.clone(), |fields| fields.place.clone());
+        let everything = place(matrix.as_deref());
+        let Some(node) = matrix.and_then(|fields| fields.node("stacks")) else {
+            let all: Vec<&Named<StackLayer>> = defenses.iter().collect();
+            return vec![stack(&all, everything)];
+        };
+        let mut stacks = Vec::new();
+        let lists = |node| fields::list(node).map_err(|error| error.help("write a list of lists: [[], [\"jpeg-75\"]]"));
+        for node in fields::read(node, lists, &mut self.diagnostics).unwrap_or_default() {
+            if fields::read(node, lists, &mut self.diagnostics).is_none() {
+                continue;
+            }
+            let known = ids(defenses);
+            let names = self.names(node, "defense", &known);
+            if names.len() == fields::one_or_more(node).len() {
+                let layers = names.iter().filter_map(|name| defenses.iter().find(|defense| defense.id == *name));
+                stacks.push(stack(&layers.collect::<Vec<_>>(), node.place.clone()));
+            }
+        }
+        self.check_unique("stack", &stacks, "remove one of them");
+        stacks
+    }
+
+    /// Reads `only` and `skip`.
+    pub(super) fn filters<M>(&mut self, matrix: &mut Fields<'_>, axes: &Axes<'_, M>) -> Filters {
+        let mut read = |key| {
+            let nodes = matrix.read(key, fields::list, &mut self.diagnostics).unwrap_or_default();
+            nodes.iter().filter_map(|node| self.filter(node, axes)).collect()
+        };
+        Filters { only: read("only"), skip: read("skip") }
+    }
+
+    fn filter<M>(&mut self, node: &Node, axes: &Axes<'_, M>) -> Option<Filter> {
+        let mut fields = Fields::of(node, &mut self.diagnostics)?;
+        let mut names = |key, known: &[&str]| {
+            let node = fields.node(key);
+            node.map(|node| self.names(node, key, known)).unwrap_or_default()
+        };
+        let filter = Filter {
+            model: names("model", &ids(axes.models)),
+            stack: names("stack", &ids(axes.stacks)),
+            attack: names("attack", &ids(axes.attacks)),
+            threat: names("threat", &ids(axes.threats)),
+        };
+        fields.finish(&mut self.diagnostics);
+        Some(filter)
+    }
+
+    /// The combinations that are left, in the order of the lists; complains about those that cannot be run.
+    pub(super) fn combine<M>(&mut self, axes: &Axes<'_, M>, filters: &Filters) -> Vec<Combination> {
+        let mut combinations = Vec::new();
+        for (model, named_model) in axes.models.iter().enumerate() {
+            for (stack, named_stack) in axes.stacks.iter().enumerate() {
+                for (attack, named_attack) in axes.attacks.iter().enumerate() {
+                    for (threat, named_threat) in axes.threats.iter().enumerate() {
+                        let covers = |filter: &Filter| {
+                            filter.covers(&named_model.id, &named_stack.id, &named_attack.id, &named_threat.id)
+                        };
+                        let asked =
+                            named_attack.item.as_ref().is_none_or(|spec| spec.threats.contains(&named_threat.id));
+                        let kept = filters.only.is_empty() || filters.only.iter().any(covers);
+                        if asked && kept && !filters.skip.iter().any(covers) {
+                            combinations.push(Combination { model, stack, attack, threat });
+                        }
+                    }
+                }
+            }
+        }
+        let pairs = combinations.iter().map(|combination| (combination.attack, combination.threat));
+        for (attack, threat) in pairs.collect::<BTreeSet<_>>() {
+            self.check_threat(&axes.attacks[attack], &axes.threats[threat], axes.threats);
+        }
+        let whole =
+            !(axes.models.is_empty() || axes.stacks.is_empty() || axes.attacks.is_empty() || axes.threats.is_empty());
+        if combinations.is_empty() && whole && self.diagnostics.is_empty() {
+            self.diagnostics.push(
+                Diagnostic::at(&self.start, "nothing is left to run")
+                    .help("[matrix] and `threats` leave no combination of model, stack, attack and threat"),
+            );
+        }
+        combinations
+    }
+
+    fn check_threat(&mut self, attack: &Named<AttackSpec>, threat: &Named<ReadThreat>, all: &[Named<ReadThreat>]) {
+        let (Some(spec), Some(ReadThreat { spec: model, .. })) = (&attack.item, &threat.item) else { return };
+        let Some(traits) = spec.choice.chosen.component.attack() else { return };
+        let fits = |norm, goal| traits.norms.contains(&norm) && traits.goals.contains(&goal);
+        let way_out = || {
+            let fitting =
+                all.iter().filter(|other| other.item.as_ref().is_some_and(|read| fits(read.spec.norm, read.spec.goal)));
+            let fitting: Vec<String> = fitting.map(|other| format!("\"{}\"", other.id)).collect();
+            if fitting.is_empty() {
+                "remove the attack, or add such a threat".to_owned()
+            } else {
+                format!("restrict it with threats = [{}]", fitting.join(", "))
+            }
+        };
+        let problem = if !traits.norms.contains(&model.norm) {
+            let norms: Vec<&str> = traits.norms.iter().map(|norm| norm.name()).collect();
+            Some((format!("does not support the norm `{}`", model.norm.name()), norms))
+        } else if !traits.goals.contains(&model.goal) {
+            let goals: Vec<&str> = traits.goals.iter().map(|goal| goal.name()).collect();
+            Some((format!("does not support the goal `{}`", model.goal.name()), goals))
+        } else {
+            None
+        };
+        if let Some((problem, supported)) = problem {
+            let message = format!("`{}` {problem} of the threat `{}`", attack.id, threat.id);
+            let help = format!("it supports {}; {}", list(&supported), way_out());
+            self.diagnostics.push(Diagnostic::at(&attack.place, message).help(help));
+        } else if model.eps.is_empty() && !traits.minimises_distance {
+            let message = format!("the threat `{}` has no `eps`, but `{}` needs one", threat.id, attack.id);
+            self.diagnostics.push(Diagnostic::at(&threat.place, message).help("write eps = \"8/255\", or a list"));
+        }
+    }
+}
+
+fn stack(layers: &[&Named<StackLayer>], place: crate::Place) -> Named<Stack> {
+    let names: Vec<&str> = layers.iter().map(|layer| layer.id.as_str()).collect();
+    let id = if names.is_empty() { "none".to_owned() } else { names.join("+") };
+    let layers: Option<Vec<StackLayer>> = layers.iter().map(|layer| layer.item.clone()).collect();
+    Named { id, place, item: layers.map(|layers| Stack { layers }) }
+}

@@ -1,0 +1,150 @@
+//! The threat model: what counts as close, what the attacker wants, and how success is judged.
+
+use crate::Number;
+
+/// The distance that a perturbation is measured in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Norm {
+    /// The largest change of a pixel.
+    Linf,
+    /// The Euclidean length of the change.
+    L2,
+}
+
+impl Norm {
+    /// Every norm.
+    pub const ALL: [Self; 2] = [Self::Linf, Self::L2];
+
+    /// The word that specs and reports use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Linf => "linf",
+            Self::L2 => "l2",
+        }
+    }
+
+    /// How far outside the ball a verified adversarial may lie: rounding, nothing more.
+    pub fn tolerance(self, eps: f64) -> f64 {
+        match self {
+            Self::Linf => eps + 1e-6,
+            Self::L2 => eps * (1.0 + 1e-5),
+        }
+    }
+}
+
+/// What the attacker wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Goal {
+    /// Any label but the true one.
+    Untargeted,
+    /// The target label.
+    Targeted,
+    /// Optimises towards the target; any label but the true one counts.
+    TargetedMisclassify,
+}
+
+impl Goal {
+    /// Every goal.
+    pub const ALL: [Self; 3] = [Self::Untargeted, Self::Targeted, Self::TargetedMisclassify];
+
+    /// The word that specs and reports use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Untargeted => "untargeted",
+            Self::Targeted => "targeted",
+            Self::TargetedMisclassify => "targeted-misclassify",
+        }
+    }
+
+    /// Whether the attack is given a target.
+    pub const fn has_target(self) -> bool {
+        !matches!(self, Self::Untargeted)
+    }
+
+    /// Whether a prediction fulfils the goal.
+    pub const fn reached(self, prediction: u32, label: u32, target: Option<u32>) -> bool {
+        match (self, target) {
+            (Self::Targeted, Some(target)) => prediction == target,
+            _ => prediction != label,
+        }
+    }
+}
+
+/// How targets are chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetRule {
+    /// Uniformly among the other classes, from the sample's own random stream.
+    Random,
+    /// The class with the lowest logit on the clean image (never the label).
+    LeastLikely,
+    /// The label plus one, modulo the number of classes.
+    Next,
+    /// As the dataset says.
+    Dataset,
+}
+
+impl TargetRule {
+    /// Every rule.
+    pub const ALL: [Self; 4] = [Self::Random, Self::LeastLikely, Self::Next, Self::Dataset];
+
+    /// The word that specs use.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Random => "random",
+            Self::LeastLikely => "least-likely",
+            Self::Next => "next",
+            Self::Dataset => "dataset",
+        }
+    }
+}
+
+/// Which images decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Success {
+    /// Broken when one of the attack's iterates is adversarial; allows early exit.
+    AnyIterate,
+    /// The returned iterate decides, as papers and most libraries report it.
+    Last,
+    /// Every image sent counts, probes included.
+    AnyQuery,
+}
+
+impl Success {
+    /// Every rule.
+    pub const ALL: [Self; 3] = [Self::AnyIterate, Self::Last, Self::AnyQuery];
+
+    /// The word that specs and reports use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AnyIterate => "any-iterate",
+            Self::Last => "last",
+            Self::AnyQuery => "any-query",
+        }
+    }
+}
+
+/// A threat model of a cell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Threat {
+    /// The name by which attacks and expectations refer to it.
+    pub id: String,
+    /// The norm.
+    pub norm: Norm,
+    /// The radius in that norm (plain Euclidean for l2); none for attacks that minimise the distance.
+    pub eps: Option<Number>,
+    /// The goal.
+    pub goal: Goal,
+    /// How targets are chosen, where the goal has one.
+    pub target: Option<TargetRule>,
+}
+
+/// Hard limits per sample; unset means unlimited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// Images sent to the defended system.
+    pub queries: Option<u64>,
+    /// Forward passes.
+    pub forwards: Option<u64>,
+    /// Backward passes.
+    pub backwards: Option<u64>,
+}

@@ -1,0 +1,94 @@
+//! The values of a component's parameters, defaults included.
+
+use std::collections::BTreeMap;
+
+use crate::Number;
+
+/// The value of a parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Of a flag.
+    Flag(bool),
+    /// Of a count.
+    Count(u64),
+    /// Of a number.
+    Number(Number),
+    /// Of a list of numbers.
+    Numbers(Vec<Number>),
+    /// Of a choice, a text or a file.
+    Text(String),
+}
+
+/// The values of all parameters of a component, checked against its table; unset ones are absent.
+///
+/// The accessors panic when the component asks for a parameter that its own table does not declare with that kind:
+/// a bug of the component that its example test finds, never the fault of a spec.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Values(BTreeMap<String, Value>);
+
+impl Values {
+    /// Sets a value.
+    pub fn insert(&mut self, name: &str, value: Value) {
+        self.0.insert(name.to_owned(), value);
+    }
+
+    /// The value of that name, if it is set.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// All values by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// A flag.
+    pub fn flag(&self, name: &str) -> bool {
+        match self.0.get(name) {
+            Some(Value::Flag(flag)) => *flag,
+            other => undeclared("flag", name, other),
+        }
+    }
+
+    /// A count.
+    pub fn count(&self, name: &str) -> u64 {
+        match self.0.get(name) {
+            Some(Value::Count(count)) => *count,
+            other => undeclared("count", name, other),
+        }
+    }
+
+    /// A number.
+    pub fn number(&self, name: &str) -> f64 {
+        match self.0.get(name) {
+            Some(Value::Number(number)) => number.value(),
+            other => undeclared("number", name, other),
+        }
+    }
+
+    /// A list of numbers; empty where it is unset.
+    pub fn numbers(&self, name: &str) -> Vec<f64> {
+        match self.0.get(name) {
+            Some(Value::Numbers(numbers)) => numbers.iter().map(Number::value).collect(),
+            None => Vec::new(),
+            other => undeclared("list of numbers", name, other),
+        }
+    }
+
+    /// A choice, a text or a file.
+    pub fn text(&self, name: &str) -> &str {
+        match self.0.get(name) {
+            Some(Value::Text(text)) => text,
+            other => undeclared("text", name, other),
+        }
+    }
+
+    /// Whether the parameter is set.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+}
+
+fn undeclared(kind: &str, name: &str, found: Option<&Value>) -> ! {
+    panic!("the component reads the {kind} `{name}`, but its table gives {found:?}")
+}

@@ -1,0 +1,7 @@
+//! Specs from text to cells, with a catalogue made for the purpose.
+
+mod fixture;
+mod keys;
+mod messages;
+mod schema;
+mod specs;

@@ -1,0 +1,220 @@
+//! What specs mean.
+
+use realsafe_plan::{
+    Aim, Budget, Claim, Cost, Document, GradientMode, Norm, Plan, Relation, Success, expand, load_spec,
+};
+
+use crate::fixture::{FULL, catalogue, environment, experiment, load, training};
+
+const SMALL: &str = r#"
+[experiment]
+id = "small"
+[data]
+use = "pictures"
+samples = 300
+[[model]]
+use = "cnn"
+weights = "builtin:tiny"
+[threat]
+norm = "linf"
+eps = ["8/255"]
+[[attack]]
+use = "pgd"
+"#;
+
+#[test]
+fn everything_is_read() {
+    let experiment = experiment(FULL, &[]);
+    assert_eq!(
+        (experiment.id.as_str(), experiment.seeds.as_slice(), experiment.chunk),
+        ("full", [0, 7].as_slice(), 100)
+    );
+    assert_eq!((experiment.shape, experiment.classes, experiment.samples.len()), ([1, 8, 8], 10, 400));
+    let stacks: Vec<String> = experiment.stacks.iter().map(realsafe_plan::Stack::name).collect();
+    assert_eq!(stacks, ["none", "jpeg-75", "bits-3+jpeg-75"]);
+    let rms = &experiment.threats[1];
+    assert_eq!((rms.id.as_str(), rms.norm), ("l2-rms", Norm::L2));
+    assert_eq!(rms.eps.iter().map(realsafe_plan::Number::value).collect::<Vec<_>>(), [2.0, 4.0]);
+    let choice = &experiment.attacks[0].choice;
+    assert_eq!((choice.success, choice.restarts, choice.record.as_slice()), (Success::Last, 3, [1, 5].as_slice()));
+    assert_eq!(choice.budget, Budget { queries: Some(25), forwards: None, backwards: Some(100) });
+    assert_eq!(choice.chosen.values.text("start"), "cube");
+    assert_eq!(experiment.models[1].values.numbers("mean"), [0.1, 1.0 / 3.0]);
+    assert_eq!(experiment.models[0].values.numbers("mean"), [0.5, 0.25]);
+}
+
+#[test]
+fn expectations_are_completed() {
+    let expectations = experiment(FULL, &[]).expectations;
+    let [value, order, clean, distance] = expectations.as_slice() else { panic!("{expectations:?}") };
+    assert_eq!(value.selector.eps.as_ref().unwrap().text(), "8/255");
+    assert_eq!(value.claim, Claim::Value { value: 0.5, tolerance: 0.02, samples: Some(10_000) });
+    let Claim::Order { relation: Relation::Above, other, from_eps, margin } = &order.claim else { panic!("{order:?}") };
+    assert_eq!((other.model.as_str(), &other.attack, *margin), ("other", &Aim::WorstCase, 0.01));
+    assert_eq!(from_eps.as_ref().unwrap().value(), 0.1);
+    assert_eq!((&clean.selector.attack, &clean.selector.threat), (&Aim::Clean, &None));
+    let Claim::Order { relation: Relation::Below, other, .. } = &distance.claim else { panic!("{distance:?}") };
+    assert_eq!((other.stack.as_str(), distance.selector.stack.as_str(), &other.eps), ("jpeg-75", "none", &None));
+}
+
+#[test]
+fn cells_come_in_order_and_with_their_cost() {
+    let cells = expand(&experiment(FULL, &[]), "flex");
+    // Per model and stack: pgd on 2 + 2 + 1 eps, square on 2, boundary on 1; 2 seeds; 4 chunks; 3 + 1 stacks.
+    assert_eq!(cells.len(), (5 + 2 + 1) * 2 * 4 * 4);
+    let first = &cells[0];
+    assert_eq!(first.samples, (200..300).collect::<Vec<u32>>());
+    // 10 steps, 3 restarts, at most 25 queries, on 100 samples.
+    assert_eq!(first.cost, Cost { queries: 2500, forwards: 3000, backwards: 3000 });
+    let boundary = cells.iter().find(|cell| cell.attack.chosen.id == "boundary").unwrap();
+    assert_eq!(boundary.threat.eps, None);
+    let stacked = cells.iter().find(|cell| cell.stack_name() == "bits-3+jpeg-75").unwrap();
+    let gradients: Vec<GradientMode> = stacked.stack.iter().map(|layer| layer.gradient).collect();
+    assert_eq!(gradients, [GradientMode::Identity, GradientMode::Identity]);
+    let square = cells.iter().find(|cell| cell.stack_name() == "bits-3+jpeg-75" && cell.attack.chosen.id == "square");
+    assert_eq!(square.unwrap().stack[0].gradient, GradientMode::Exact);
+}
+
+#[test]
+fn the_resolved_spec_gives_the_same_cells() {
+    for text in [FULL, SMALL] {
+        let original = experiment(text, &[]);
+        let resolved = original.resolved();
+        let again = experiment(&resolved, &[]);
+        assert_eq!(again.resolved(), resolved);
+        assert_eq!(again.expectations, original.expectations);
+        let keys = |experiment| {
+            expand(experiment, "flex").into_iter().map(|cell| (cell.key, cell.samples)).collect::<Vec<_>>()
+        };
+        assert_eq!(keys(&again), keys(&original));
+    }
+    insta::assert_snapshot!("resolved", experiment(FULL, &[]).resolved());
+}
+
+#[test]
+fn more_samples_keep_the_cells_there_are() {
+    let cells = |samples: &str| expand(&experiment(SMALL, &[&format!("data.samples={samples}")]), "flex");
+    let (few, many) = (cells("512"), cells("700"));
+    assert_eq!((few.len(), many.len()), (2, 3));
+    assert_eq!(few[0].key, many[0].key);
+    assert_eq!(few[1].key, many[1].key);
+    let shifted = expand(&experiment(SMALL, &["data.range=[256, 512]"]), "flex");
+    assert_eq!(shifted.iter().map(|cell| &cell.key).collect::<Vec<_>>(), [&many[1].key]);
+}
+
+#[test]
+fn overrides_reach_tables_and_elements() {
+    let overridden = experiment(
+        FULL,
+        &[
+            "data.samples=5",
+            "attack.pgd.steps=7",
+            "attack.pgd.budget.queries=3",
+            "threat.aimed.eps=0.2",
+            "run.device=tch:cuda:0",
+            "experiment.seed=3",
+        ],
+    );
+    assert_eq!(overridden.samples, [0, 1, 2, 3, 4]);
+    let choice = &overridden.attacks[0].choice;
+    assert_eq!((choice.chosen.values.count("steps"), choice.budget.queries), (7, Some(3)));
+    assert_eq!(choice.budget.backwards, Some(100));
+    assert_eq!(overridden.threats[2].eps[0].text(), "0.2");
+    assert_eq!((overridden.device.as_deref(), overridden.seeds.as_slice()), (Some("tch:cuda:0"), [3].as_slice()));
+}
+
+#[test]
+fn indices_come_from_a_file_beside_the_spec() {
+    let directory = tempfile::tempdir().unwrap();
+    let base = directory.path().join("base");
+    std::fs::create_dir(&base).unwrap();
+    std::fs::write(base.join("hard.txt"), "# the hard ones\n900\n\n3\n17\n").unwrap();
+    std::fs::write(base.join("base.toml"), SMALL.replace("samples = 300", "indices = \"hard.txt\"")).unwrap();
+    let path = directory.path().join("spec.toml");
+    std::fs::write(&path, "extends = \"base/base.toml\"\nexperiment.title = \"hard\"\n").unwrap();
+    let Ok(Document::Experiment(experiment)) = load_spec(&path, &[], &catalogue(), &environment()) else { panic!() };
+    assert_eq!((experiment.samples.as_slice(), experiment.title.as_str()), ([3, 17, 900].as_slice(), "hard"));
+    assert_eq!(expand(&experiment, "flex").len(), 2);
+    std::fs::write(base.join("hard.txt"), "3\n1000\n").unwrap();
+    let message = load_spec(&path, &[], &catalogue(), &environment()).unwrap_err().render(false);
+    assert!(message.contains("hard.txt:2: `1000` is not an index below 1000"), "{message}");
+}
+
+#[test]
+fn threats_that_share_a_norm_are_told_apart_by_their_goal() {
+    let threats =
+        "[[threat]]\nnorm = \"linf\"\neps = 0.1\n[[threat]]\nnorm = \"linf\"\neps = 0.1\ngoal = \"targeted\"\n";
+    let text = SMALL.replace("[threat]\nnorm = \"linf\"\neps = [\"8/255\"]\n", threats);
+    let ids: Vec<String> = experiment(&text, &[]).threats.into_iter().map(|threat| threat.id).collect();
+    assert_eq!(ids, ["linf-untargeted", "linf-targeted"]);
+}
+
+#[test]
+fn two_experiments_cannot_share_an_id() {
+    let one = experiment(SMALL, &[]);
+    let other = experiment(SMALL, &["experiment.id=other"]);
+    let plan = Plan::new(vec![one.clone(), other], "flex").unwrap();
+    assert_eq!((plan.cells.len(), plan.cost()), (4, Cost::gradient(2 * 300 * 40)));
+    // The experiment's name is not in the keys.
+    assert_eq!(plan.cells[0].key, plan.cells[2].key);
+    let message = Plan::new(vec![one.clone(), one], "flex").unwrap_err().render(false);
+    assert!(message.contains("two experiments are named `small`"), "{message}");
+}
+
+#[test]
+fn a_training_spec_is_read_and_resolved() {
+    let text = r#"
+[training]
+id = "cnn-standard"
+use = "standard"
+epochs = 3
+seed = 5
+[data]
+use = "pictures"
+[[model]]
+use = "cnn"
+"#;
+    let spec = training(text);
+    assert_eq!((spec.id.as_str(), spec.seed, spec.samples.len()), ("cnn-standard", 5, 1000));
+    assert_eq!(spec.recipe.values.count("epochs"), 3);
+    assert!(!spec.model.values.is_set("weights"));
+    assert_eq!(training(&spec.resolved()).resolved(), spec.resolved());
+}
+
+#[test]
+fn files_can_be_left_alone() {
+    let text = SMALL.replace("builtin:tiny", "weights/nowhere.pt");
+    assert!(load(&text, &[]).is_err());
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("spec.toml");
+    std::fs::write(&path, text).unwrap();
+    let environment = realsafe_plan::Environment { read_files: false, ..environment() };
+    assert!(load_spec(&path, &["data.split=train".to_owned()], &catalogue(), &environment).is_ok());
+}
+
+#[test]
+fn files_count_by_their_content() {
+    let data = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &str| std::fs::write(data.path().join(name), content).unwrap();
+    write("pictures.bin.gz", "packed");
+    write("one.weights", "the same");
+    write("two.weights", "the same");
+    write("three.weights", "not the same");
+    let environment = realsafe_plan::Environment { data: data.path().to_owned(), ..environment() };
+    let path = data.path().join("spec.toml");
+    let load = |weights: &str| {
+        std::fs::write(&path, SMALL.replace("builtin:tiny", weights)).unwrap();
+        match load_spec(&path, &[], &catalogue(), &environment) {
+            Ok(Document::Experiment(experiment)) => experiment,
+            other => panic!("{other:?}"),
+        }
+    };
+    let key = |weights: &str| expand(&load(weights), "flex")[0].key.clone();
+    assert_eq!(key("one.weights"), key("two.weights"));
+    assert_ne!(key("one.weights"), key("three.weights"));
+    assert_eq!(load("one.weights").data.files.keys().collect::<Vec<_>>(), ["pictures.bin.gz"]);
+    let before = key("one.weights");
+    write("pictures.bin", "plain");
+    assert_eq!(load("one.weights").data.files.keys().collect::<Vec<_>>(), ["pictures.bin"]);
+    assert_ne!(key("one.weights"), before);
+}
