@@ -1,0 +1,126 @@
+//! Cells and records for the tests of this crate.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use realsafe_plan::{
+    Access, AttackChoice, AttackTraits, Budget, Catalogue, Cell, Chosen, Component, Cost, DatasetTraits, Document,
+    Environment, Goal, Key, ModelTraits, Norm, Plan, Success, Threat, Traits, Value, Values, load_spec,
+};
+
+use crate::{CellRecord, Outcome, Spent, Status};
+
+const fn attack(id: &'static str, minimises_distance: bool) -> Component {
+    let (norms, goals) = (&Norm::ALL, &Goal::ALL);
+    let cost = |_: &Values| Cost::forward(1);
+    component(id, Traits::Attack(AttackTraits { access: Access::Labels, norms, goals, minimises_distance, cost }))
+}
+
+const fn component(id: &'static str, traits: Traits) -> Component {
+    Component { id, revision: 1, source: "//! A thing.", parameters: &[], example: "", traits }
+}
+
+static THING: Component = attack("thing", false);
+
+static CATALOGUE: [Component; 5] = [
+    component(
+        "dots",
+        Traits::Dataset(DatasetTraits {
+            shape: |_| [1, 2, 2],
+            classes: |_| 3,
+            samples: |_| Some(100),
+            files: |_| Vec::new(),
+        }),
+    ),
+    component("net", Traits::Model(ModelTraits { input: |_| [1, 2, 2], classes: |_| 3 })),
+    component("other-net", Traits::Model(ModelTraits { input: |_| [1, 2, 2], classes: |_| 3 })),
+    attack("step", false),
+    attack("walk", true),
+];
+
+/// The plan of specs; the catalogue has the dataset `dots`, the models `net` and `other-net`, the attack `step` and the attack `walk`,
+/// which minimises the distance.
+pub(crate) fn plan(specs: &[&str]) -> Plan {
+    let catalogue = Catalogue::new(&CATALOGUE).unwrap();
+    let environment =
+        Environment { data: PathBuf::new(), data_origin: "the test".to_owned(), builtin: &|_| None, read_files: false };
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("spec.toml");
+    let experiments = specs.iter().map(|spec| {
+        fs_err::write(&path, spec).unwrap();
+        match load_spec(&path, &[], &catalogue, &environment) {
+            Ok(Document::Experiment(experiment)) => experiment,
+            other => panic!("{other:?}"),
+        }
+    });
+    Plan::new(experiments.collect(), "test").unwrap()
+}
+
+fn chosen(id: &str) -> Arc<Chosen> {
+    let mut values = Values::default();
+    values.insert("steps", Value::Count(10));
+    Arc::new(Chosen { id: id.to_owned(), component: &THING, values, files: BTreeMap::new() })
+}
+
+/// A key made of a text.
+pub(crate) fn key(text: &str) -> Key {
+    blake3::hash(text.as_bytes()).to_string().parse().unwrap()
+}
+
+/// The cell of a model and an attack in the threat model `near` (linf, untargeted) on the given samples.
+pub(crate) fn cell(model: &str, attack: &str, eps: Option<&str>, samples: std::ops::Range<u32>, seed: u64) -> Cell {
+    let eps = eps.map(|eps| eps.parse().unwrap());
+    Cell {
+        key: key(&format!("{model} {attack} {eps:?} {samples:?} {seed}")),
+        experiment: "trial".to_owned(),
+        data: chosen("digits"),
+        samples: samples.collect(),
+        model: chosen(model),
+        stack: Vec::new(),
+        attack: AttackChoice {
+            chosen: chosen(attack),
+            success: Success::AnyIterate,
+            restarts: 1,
+            budget: Budget::default(),
+            record: Vec::new(),
+        },
+        threat: Threat { id: "near".to_owned(), norm: Norm::Linf, eps, goal: Goal::Untargeted, target: None },
+        seed,
+        cost: Cost::default(),
+    }
+}
+
+/// A sample of class 1 that was classified correctly, attacked with 10 queries.
+pub(crate) fn outcome(sample: u32, status: Status, distance: f64) -> Outcome {
+    let broken = status == Status::Broken;
+    Outcome {
+        sample,
+        label: 1,
+        target: None,
+        clean_pred: 1,
+        adv_pred: (!status.is_error()).then_some(if broken { 2 } else { 1 }),
+        status,
+        dist_linf: distance,
+        dist_l2: 2.0 * distance,
+        dist_l1: 3.0 * distance,
+        dist_l0: 4.0,
+        spent: Spent { queries: 10, forwards: 10, backwards: 5, ..Spent::default() },
+        first_success: broken.then_some(u64::from(sample) + 1),
+    }
+}
+
+/// A record of some outcomes.
+pub(crate) fn record(outcomes: Vec<Outcome>) -> CellRecord {
+    CellRecord { outcomes, trace: Vec::new(), adversarials: None, warnings: Vec::new() }
+}
+
+/// A record of samples from `first` on that end as the letters say: `r`obust, `b`roken, `f`ailed.
+pub(crate) fn record_of(first: u32, letters: &str) -> CellRecord {
+    let status = |letter| match letter {
+        'r' => Status::Robust,
+        'b' => Status::Broken,
+        _ => Status::Failed,
+    };
+    record((first..).zip(letters.chars()).map(|(sample, letter)| outcome(sample, status(letter), 0.25)).collect())
+}

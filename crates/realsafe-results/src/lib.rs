@@ -1,0 +1,30 @@
+//! What was computed: the store of cells, statistics, tidy CSV and the report.
+
+mod adversarials;
+mod error;
+mod files;
+#[cfg(test)]
+mod fixture;
+mod images;
+mod journal;
+mod manifest;
+mod merge;
+mod outcome;
+mod record;
+mod report;
+mod statistics;
+mod store;
+mod table;
+mod tables;
+
+pub use adversarials::{AdversarialSet, export_adversarials, read_adversarials};
+pub use error::{Error, Result};
+pub use journal::{Event, Journal};
+pub use manifest::ManifestFacts;
+pub use merge::{Merged, merge};
+pub use outcome::{Adversarials, CellRecord, Outcome, Spent, Status, TracePoint};
+pub use report::{ExperimentReport, Report, write_report};
+pub use store::{Conflict, Put, Store};
+pub use table::render;
+pub use tables::expectations::{ExpectationRow, Verdict};
+pub use tables::summary::{SummaryRow, WORST_CASE};

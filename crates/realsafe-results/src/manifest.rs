@@ -1,0 +1,74 @@
+//! `manifest.json`: what a report was made with and of. Differs from run to run.
+
+use std::collections::BTreeMap;
+
+use realsafe_plan::{Chosen, Plan};
+use serde::Serialize;
+
+use crate::Store;
+use crate::files::digest;
+
+/// What only the running program knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ManifestFacts {
+    /// The version of the program.
+    pub version: String,
+    /// The device in words.
+    pub device: String,
+    /// The machine.
+    pub host: String,
+}
+
+/// The manifest.
+#[derive(Serialize)]
+pub(crate) struct Manifest<'a> {
+    #[serde(rename = "program")]
+    facts: &'a ManifestFacts,
+    experiments: Vec<&'a str>,
+    cells: usize,
+    cells_present: usize,
+    /// BLAKE3 of the keys of all cells, line by line.
+    plan: String,
+    /// BLAKE3 of everything that was read: by component, then by parameter or path.
+    inputs: BTreeMap<String, BTreeMap<&'a str, &'a str>>,
+    /// BLAKE3 of the files of the report.
+    outputs: BTreeMap<String, String>,
+}
+
+impl<'a> Manifest<'a> {
+    /// Describes a report, given the digests of its files.
+    pub(crate) fn new(
+        facts: &'a ManifestFacts,
+        plan: &'a Plan,
+        store: &Store,
+        outputs: BTreeMap<String, String>,
+    ) -> Self {
+        let keys: Vec<&str> = plan.cells.iter().map(|cell| cell.key.as_str()).collect();
+        let mut inputs = BTreeMap::new();
+        for cell in &plan.cells {
+            let defenses = cell.stack.iter().map(|layer| &layer.defense);
+            for chosen in defenses.chain([&cell.data, &cell.model, &cell.attack.chosen]) {
+                if !chosen.files.is_empty() {
+                    inputs.entry(input_name(&cell.experiment, chosen)).or_insert_with(|| input_files(chosen));
+                }
+            }
+        }
+        Self {
+            facts,
+            experiments: plan.experiments.iter().map(|experiment| experiment.id.as_str()).collect(),
+            cells: plan.cells.len(),
+            cells_present: plan.cells.iter().filter(|cell| store.contains(&cell.key)).count(),
+            plan: digest(keys.join("\n").as_bytes()),
+            inputs,
+            outputs,
+        }
+    }
+}
+
+fn input_name(experiment: &str, chosen: &Chosen) -> String {
+    format!("{experiment}: {} `{}`", chosen.component.kind().name(), chosen.id)
+}
+
+fn input_files(chosen: &Chosen) -> BTreeMap<&str, &str> {
+    chosen.files.iter().map(|(name, file)| (name.as_str(), file.blake3.as_str())).collect()
+}

@@ -1,0 +1,131 @@
+//! What a cell computes: one outcome per sample.
+
+use serde::{Deserialize, Serialize};
+
+/// How the attack on a sample ended, as the host judged it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// No adversarial within the threat model and the budget.
+    Robust,
+    /// A verified adversarial was found, or the clean image already is one.
+    Broken,
+    /// The returned image is not finite, or lies outside the box or the ball.
+    Invalid,
+    /// The verification pass predicts something else than the attack was told.
+    Disputed,
+    /// The attack failed with an error.
+    Failed,
+}
+
+impl Status {
+    /// Every status.
+    pub const ALL: [Self; 5] = [Self::Robust, Self::Broken, Self::Invalid, Self::Disputed, Self::Failed];
+
+    /// The word in the CSV.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Robust => "robust",
+            Self::Broken => "broken",
+            Self::Invalid => "invalid",
+            Self::Disputed => "disputed",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether the sample counts neither as robust nor as broken.
+    pub const fn is_error(self) -> bool {
+        !matches!(self, Self::Robust | Self::Broken)
+    }
+}
+
+/// What was spent on a sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Images sent to the defended system.
+    pub queries: u64,
+    /// Forward passes of the network.
+    pub forwards: u64,
+    /// Backward passes of the network.
+    pub backwards: u64,
+    /// Forward passes of surrogates.
+    pub surrogate_forwards: u64,
+    /// Backward passes of surrogates.
+    pub surrogate_backwards: u64,
+}
+
+/// What an attack did to a sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The index in the dataset.
+    pub sample: u32,
+    /// The true class.
+    pub label: u32,
+    /// The target class, where the goal has one.
+    pub target: Option<u32>,
+    /// The prediction on the clean image.
+    pub clean_pred: u32,
+    /// The verified prediction on the final image; none after an error.
+    pub adv_pred: Option<u32>,
+    /// How it ended.
+    pub status: Status,
+    /// Distances of the final image from the clean one: largest change, Euclidean, sum of changes, changed values.
+    /// For attacks that minimise the distance they are infinite where no adversarial was found.
+    pub dist_linf: f64,
+    /// See `dist_linf`.
+    pub dist_l2: f64,
+    /// See `dist_linf`.
+    pub dist_l1: f64,
+    /// See `dist_linf`.
+    pub dist_l0: f64,
+    /// What was spent.
+    pub spent: Spent,
+    /// Queries spent when the first adversarial was found; 0 when the clean image was one.
+    pub first_success: Option<u64>,
+}
+
+/// The iterate of a sample at a recorded step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TracePoint {
+    /// The index in the dataset.
+    pub sample: u32,
+    /// The step after which it was recorded, restarts counted through.
+    pub step: u32,
+    /// Queries spent so far.
+    pub queries: u64,
+    /// The verified prediction on the iterate.
+    pub pred: u32,
+    /// Its distance in the norm of the threat model.
+    pub distance: f64,
+    /// Whether an adversarial had been found by then.
+    pub broken: bool,
+}
+
+/// Final images of a cell, sample by sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adversarials {
+    /// Channels, height and width.
+    pub shape: [usize; 3],
+    /// Pixels, in the order of the outcomes.
+    pub pixels: Vec<f32>,
+}
+
+impl Adversarials {
+    /// How many images there are.
+    pub fn count(&self) -> usize {
+        self.pixels.len().checked_div(self.shape.iter().product()).unwrap_or(0)
+    }
+}
+
+/// All that a cell gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CellRecord {
+    /// One per sample, in the order of the cell's samples.
+    pub outcomes: Vec<Outcome>,
+    /// The recorded steps, by sample and step.
+    pub trace: Vec<TracePoint>,
+    /// The final images, where they were asked for.
+    pub adversarials: Option<Adversarials>,
+    /// What looked wrong but did not stop the cell.
+    pub warnings: Vec<String>,
+}

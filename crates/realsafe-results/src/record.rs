@@ -1,0 +1,245 @@
+//! A cell's record as the files of its folder, and back.
+//!
+//! `samples.csv` holds a row per sample, `trace.csv` a row per recorded step (absent without any),
+//! `adversarials.safetensors` the tensor `images` (absent unless asked for), and `cell.json` what the cell is,
+//! its warnings and the BLAKE3 of the other files.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use realsafe_plan::{Cell, Chosen, Value};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::files::{csv_bytes, digest};
+use crate::images::{decode_images, encode_images};
+use crate::{CellRecord, Outcome, Result, Spent, Status, TracePoint};
+
+/// The bytes of a folder by file name.
+pub(crate) type Files = BTreeMap<String, Vec<u8>>;
+
+/// The file that describes the cell and lists the others.
+pub(crate) const DESCRIPTION: &str = "cell.json";
+const SAMPLES: &str = "samples.csv";
+const TRACE: &str = "trace.csv";
+/// The file of final images, which a cell may lack.
+pub(crate) const ADVERSARIALS: &str = "adversarials.safetensors";
+
+/// The columns of a sample, in the cell's file and in the report.
+pub(crate) const OUTCOME_COLUMNS: [&str; 16] = [
+    "sample",
+    "label",
+    "target",
+    "clean_pred",
+    "adv_pred",
+    "status",
+    "dist_linf",
+    "dist_l2",
+    "dist_l1",
+    "dist_l0",
+    "queries",
+    "forwards",
+    "backwards",
+    "surrogate_forwards",
+    "surrogate_backwards",
+    "first_success",
+];
+
+const TRACE_COLUMNS: [&str; 6] = ["sample", "step", "queries", "pred", "distance", "broken"];
+
+/// An [`Outcome`] as [`OUTCOME_COLUMNS`] order it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct OutcomeRow {
+    sample: u32,
+    label: u32,
+    target: Option<u32>,
+    clean_pred: u32,
+    adv_pred: Option<u32>,
+    status: Status,
+    dist_linf: f64,
+    dist_l2: f64,
+    dist_l1: f64,
+    dist_l0: f64,
+    queries: u64,
+    forwards: u64,
+    backwards: u64,
+    surrogate_forwards: u64,
+    surrogate_backwards: u64,
+    first_success: Option<u64>,
+}
+
+impl From<&Outcome> for OutcomeRow {
+    fn from(outcome: &Outcome) -> Self {
+        let Outcome { sample, label, target, clean_pred, adv_pred, status, .. } = *outcome;
+        let Outcome { dist_linf, dist_l2, dist_l1, dist_l0, first_success, .. } = *outcome;
+        let Spent { queries, forwards, backwards, surrogate_forwards, surrogate_backwards } = outcome.spent;
+        Self {
+            sample,
+            label,
+            target,
+            clean_pred,
+            adv_pred,
+            status,
+            dist_linf,
+            dist_l2,
+            dist_l1,
+            dist_l0,
+            queries,
+            forwards,
+            backwards,
+            surrogate_forwards,
+            surrogate_backwards,
+            first_success,
+        }
+    }
+}
+
+impl From<OutcomeRow> for Outcome {
+    fn from(row: OutcomeRow) -> Self {
+        Self {
+            sample: row.sample,
+            label: row.label,
+            target: row.target,
+            clean_pred: row.clean_pred,
+            adv_pred: row.adv_pred,
+            status: row.status,
+            dist_linf: row.dist_linf,
+            dist_l2: row.dist_l2,
+            dist_l1: row.dist_l1,
+            dist_l0: row.dist_l0,
+            spent: Spent {
+                queries: row.queries,
+                forwards: row.forwards,
+                backwards: row.backwards,
+                surrogate_forwards: row.surrogate_forwards,
+                surrogate_backwards: row.surrogate_backwards,
+            },
+            first_success: row.first_success,
+        }
+    }
+}
+
+/// What `cell.json` says.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Description {
+    /// What the cell is, for people.
+    cell: serde_json::Value,
+    /// What looked wrong but did not stop the cell.
+    warnings: Vec<String>,
+    /// BLAKE3 of the other files.
+    pub(crate) files: BTreeMap<String, String>,
+}
+
+impl Description {
+    /// Reads `cell.json`; the error says what is wrong.
+    pub(crate) fn parse(bytes: &[u8]) -> std::result::Result<Self, String> {
+        serde_json::from_slice(bytes).map_err(|error| format!("{DESCRIPTION}: {error}"))
+    }
+}
+
+/// The files of a computed cell.
+pub(crate) fn encode(cell: &Cell, record: &CellRecord) -> Result<Files> {
+    let mut files = Files::new();
+    files.insert(SAMPLES.to_owned(), csv_bytes(&OUTCOME_COLUMNS, record.outcomes.iter().map(OutcomeRow::from))?);
+    if !record.trace.is_empty() {
+        files.insert(TRACE.to_owned(), csv_bytes(&TRACE_COLUMNS, &record.trace)?);
+    }
+    if let Some(adversarials) = &record.adversarials {
+        files.insert(ADVERSARIALS.to_owned(), encode_images(adversarials)?);
+    }
+    let description = Description {
+        cell: describe(cell),
+        warnings: record.warnings.clone(),
+        files: files.iter().map(|(name, bytes)| (name.clone(), digest(bytes))).collect(),
+    };
+    let mut text = serde_json::to_vec_pretty(&description).map_err(io::Error::from)?;
+    text.push(b'\n');
+    files.insert(DESCRIPTION.to_owned(), text);
+    Ok(files)
+}
+
+/// The record in the files of a cell; the error says which of them is unreadable, and why.
+pub(crate) fn decode(files: &Files) -> std::result::Result<CellRecord, String> {
+    let file = |name: &str| files.get(name).map(Vec::as_slice);
+    let description = Description::parse(file(DESCRIPTION).unwrap_or_default())?;
+    let outcomes = parse::<OutcomeRow>(SAMPLES, file(SAMPLES).unwrap_or_default())?;
+    let trace = file(TRACE).map_or(Ok(Vec::new()), |bytes| parse::<TracePoint>(TRACE, bytes))?;
+    let adversarials = file(ADVERSARIALS).map(decode_images).transpose();
+    Ok(CellRecord {
+        outcomes: outcomes.into_iter().map(Outcome::from).collect(),
+        trace,
+        adversarials: adversarials.map_err(|cause| format!("{ADVERSARIALS}: {cause}"))?,
+        warnings: description.warnings,
+    })
+}
+
+fn parse<R: DeserializeOwned>(name: &str, bytes: &[u8]) -> std::result::Result<Vec<R>, String> {
+    csv::Reader::from_reader(bytes)
+        .deserialize()
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|error| format!("{name}: {error}"))
+}
+
+fn describe(cell: &Cell) -> serde_json::Value {
+    let budget = &cell.attack.budget;
+    let layer = |layer: &realsafe_plan::StackLayer| {
+        let mut described = describe_chosen(&layer.defense);
+        described["gradient"] = json!(layer.gradient.name());
+        described
+    };
+    let mut attack = describe_chosen(&cell.attack.chosen);
+    attack["success"] = json!(cell.attack.success.name());
+    attack["restarts"] = json!(cell.attack.restarts);
+    attack["budget"] = json!({"queries": budget.queries, "forwards": budget.forwards, "backwards": budget.backwards});
+    attack["record"] = json!(cell.attack.record);
+    json!({
+        "key": cell.key.as_str(),
+        "experiment": cell.experiment,
+        "data": describe_chosen(&cell.data),
+        "samples": describe_samples(&cell.samples),
+        "model": describe_chosen(&cell.model),
+        "stack": cell.stack.iter().map(layer).collect::<Vec<_>>(),
+        "attack": attack,
+        "threat": {
+            "id": cell.threat.id,
+            "norm": cell.threat.norm.name(),
+            "eps": cell.threat.eps.as_ref().map(realsafe_plan::Number::text),
+            "goal": cell.threat.goal.name(),
+            "target": cell.threat.target.as_ref().map(realsafe_plan::TargetRule::name),
+        },
+        "seed": cell.seed,
+    })
+}
+
+fn describe_chosen(chosen: &Chosen) -> serde_json::Value {
+    let values = chosen.values.iter().map(|(name, value)| (name.to_owned(), describe_value(value)));
+    let files = chosen.files.iter().map(|(name, file)| (name.clone(), json!(file.blake3)));
+    json!({
+        "id": chosen.id,
+        "use": chosen.component.id,
+        "revision": chosen.component.revision,
+        "values": values.collect::<serde_json::Map<_, _>>(),
+        "files": files.collect::<serde_json::Map<_, _>>(),
+    })
+}
+
+fn describe_value(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Flag(flag) => json!(flag),
+        Value::Count(count) => json!(count),
+        Value::Number(number) => json!(number.text()),
+        Value::Numbers(numbers) => numbers.iter().map(|number| json!(number.text())).collect(),
+        Value::Text(text) => json!(text),
+    }
+}
+
+/// Ascending indices as closed ranges: `0-99 120`.
+fn describe_samples(samples: &[u32]) -> String {
+    let runs = samples.chunk_by(|a, b| a.checked_add(1) == Some(*b));
+    let texts = runs.map(|run| match run {
+        [first, .., last] => format!("{first}-{last}"),
+        alone => alone.iter().map(u32::to_string).collect(),
+    });
+    texts.collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,159 @@
+//! The report: every file that a plan and a store give, rebuilt at any time.
+//!
+//! `samples.csv`, `summary.csv`, `curves.csv`, `expectations.csv` and `<experiment>.resolved.toml` depend on plan and
+//! store alone, byte for byte; `timings.csv` and `manifest.json` also say when and where. Cells that are not there yet
+//! are left out, and the report says so.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use fs_err as fs;
+use realsafe_plan::{Cell, Claim, Experiment, Number, Plan};
+use serde::Serialize;
+
+use crate::files::{csv_table, digest, staging, sync_directory, write_durably};
+use crate::manifest::{Manifest, ManifestFacts};
+use crate::tables::curves::curve_rows;
+use crate::tables::expectations::{ExpectationRow, Verdict, expectation_rows};
+use crate::tables::group::{Group, Subject};
+use crate::tables::samples::write_samples;
+use crate::tables::summary::{SummaryRow, entries, summary_rows};
+use crate::tables::timings::timings;
+use crate::{Result, Store};
+
+/// What a report says.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// The experiments, in plan order.
+    pub experiments: Vec<ExperimentReport>,
+    /// Cells in the store.
+    pub cells: u64,
+    /// Cells of the plan.
+    pub cells_expected: u64,
+    /// What was damaged.
+    pub warnings: Vec<String>,
+}
+
+/// What a report says about one experiment.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ExperimentReport {
+    /// Its name.
+    pub id: String,
+    /// What it is about.
+    pub title: String,
+    /// The rows of `summary.csv`.
+    pub summary: Vec<SummaryRow>,
+    /// The rows of `expectations.csv`.
+    pub expectations: Vec<ExpectationRow>,
+}
+
+impl Report {
+    /// Whether all cells are there.
+    pub const fn is_complete(&self) -> bool {
+        self.cells == self.cells_expected
+    }
+
+    /// How many rows of expectations have a verdict.
+    pub fn count(&self, verdict: Verdict) -> usize {
+        let rows = self.experiments.iter().flat_map(|experiment| &experiment.expectations);
+        rows.filter(|row| row.verdict == Some(verdict)).count()
+    }
+
+    /// The report as JSON, infinite distances being `null`.
+    ///
+    /// # Errors
+    /// Never for the values that reports hold.
+    pub fn to_json(&self) -> Result<String> {
+        Ok(serde_json::to_string_pretty(self).map_err(io::Error::from)?)
+    }
+}
+
+/// Writes all files of a report into a folder, each complete or not at all, and says what they say.
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub fn write_report(plan: &Plan, store: &Store, directory: &Path, facts: &ManifestFacts) -> Result<Report> {
+    fs::create_dir_all(directory)?;
+    let staging = staging(directory)?;
+    let mut files: Vec<String> = Vec::new();
+    let mut write = |name: &str, bytes: &[u8]| {
+        files.push(name.to_owned());
+        write_durably(&staging.path().join(name), bytes)
+    };
+
+    let mut report = Report { experiments: Vec::new(), cells: 0, cells_expected: 0, warnings: Vec::new() };
+    let mut curves = Vec::new();
+    for experiment in &plan.experiments {
+        let cells: Vec<&Cell> = plan.cells.iter().filter(|cell| cell.experiment == experiment.id).collect();
+        let groups = Group::load(&cells, store)?;
+        report.cells += groups.iter().map(|group| group.cells).sum::<u64>();
+        report.cells_expected += groups.iter().map(|group| group.cells_expected).sum::<u64>();
+        curves.extend(curve_rows(&groups, |subject| listed_radii(experiment, subject)));
+        report.experiments.push(report_experiment(experiment, &groups));
+        write(&format!("{}.resolved.toml", experiment.id), experiment.resolved().as_bytes())?;
+    }
+    let summary = report.experiments.iter().flat_map(|experiment| experiment.summary.clone());
+    write("summary.csv", &csv_table(summary)?)?;
+    write("curves.csv", &csv_table(curves)?)?;
+    let expectations = report.experiments.iter().flat_map(|experiment| experiment.expectations.clone());
+    write("expectations.csv", &csv_table(expectations)?)?;
+    write("timings.csv", &timings(&plan.cells, store)?)?;
+    files.push("samples.csv".to_owned());
+    write_samples(&staging.path().join("samples.csv"), &plan.cells, store)?;
+    report.warnings = store.warnings();
+
+    let mut outputs = BTreeMap::new();
+    for name in &files {
+        outputs.insert(name.clone(), digest(&fs::read(staging.path().join(name))?));
+    }
+    let manifest = Manifest::new(facts, plan, store, outputs);
+    let manifest = serde_json::to_vec_pretty(&manifest).map_err(io::Error::from)?;
+    write_durably(&staging.path().join("manifest.json"), &manifest)?;
+    files.push("manifest.json".to_owned());
+    for name in &files {
+        fs::rename(staging.path().join(name), directory.join(name))?;
+    }
+    sync_directory(directory)?;
+    Ok(report)
+}
+
+fn report_experiment(experiment: &Experiment, groups: &[Group]) -> ExperimentReport {
+    let listed = entries(groups, |subject| listed_radii(experiment, subject).to_vec());
+    let expected = entries(groups, |subject| expected_radii(experiment, subject));
+    ExperimentReport {
+        id: experiment.id.clone(),
+        title: experiment.title.clone(),
+        summary: summary_rows(&listed),
+        expectations: expectation_rows(experiment, &expected),
+    }
+}
+
+/// The eps list of the threat model.
+fn listed_radii<'a>(experiment: &'a Experiment, subject: &Subject) -> &'a [Number] {
+    let threat = experiment.threats.iter().find(|threat| threat.id == subject.threat);
+    threat.map(|threat| threat.eps.as_slice()).unwrap_or_default()
+}
+
+/// The eps list, and what expectations ask for beyond it: attacks that minimise the distance know every radius.
+fn expected_radii(experiment: &Experiment, subject: &Subject) -> Vec<Number> {
+    let mut radii = listed_radii(experiment, subject).to_vec();
+    for expectation in &experiment.expectations {
+        let other = match &expectation.claim {
+            Claim::Order { other, .. } => Some(other),
+            Claim::Value { .. } => None,
+        };
+        let selectors = [Some(&expectation.selector), other];
+        let about =
+            selectors.into_iter().flatten().filter(|selector| selector.threat.as_ref() == Some(&subject.threat));
+        for eps in about.filter_map(|selector| selector.eps.as_ref()) {
+            if radii.iter().all(|other| other.value() != eps.value()) {
+                radii.push(eps.clone());
+            }
+        }
+    }
+    radii
+}
+
+#[cfg(test)]
+mod tests;

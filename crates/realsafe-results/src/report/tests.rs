@@ -1,0 +1,295 @@
+//! Tests of the report: order, columns, rates, expectations.
+
+use super::*;
+use crate::fixture::{outcome, plan, record, record_of};
+use crate::{Event, Journal, Status, TracePoint};
+
+const SPEC: &str = r#"
+    [experiment]
+    id = "trial"
+    title = "A trial"
+    [data]
+    use = "dots"
+    samples = 8
+    [run]
+    chunk = 4
+    [[model]]
+    id = "plain"
+    use = "net"
+    [[model]]
+    id = "trained"
+    use = "other-net"
+    [threat]
+    norm = "linf"
+    eps = ["1/4", "1/2"]
+    [[attack]]
+    use = "step"
+    [[attack]]
+    use = "walk"
+    [[expect]]
+    model = "plain"
+    attack = "step"
+    eps = "1/4"
+    metric = "robust-accuracy"
+    value = 0.5
+    tolerance = 0.01
+    source = "Table 1"
+    [[expect]]
+    model = "trained"
+    attack = "walk"
+    eps = "1/8"
+    metric = "robust-accuracy"
+    value = 0.9
+    tolerance = 0.01
+    [[expect]]
+    model = "trained"
+    attack = "worst-case"
+    metric = "robust-accuracy"
+    above = { model = "plain" }
+"#;
+
+/// Half of the samples of `plain` break under `step`, and a quarter more under `walk`; `trained` holds but for one.
+fn fill(store: &Store, cells: &[&Cell]) {
+    let mut journal = Journal::open(store, "worker", "host", "test").unwrap();
+    for cell in cells {
+        let first = cell.samples[0];
+        let computed = match (cell.model.id.as_str(), cell.attack.chosen.id.as_str(), first) {
+            ("plain", "step", _) => record_of(first, "bbrr"),
+            ("plain", _, 0) => record(vec![
+                outcome(0, Status::Robust, f64::INFINITY),
+                outcome(1, Status::Broken, 0.3),
+                outcome(2, Status::Broken, 0.3),
+                outcome(3, Status::Broken, 0.7),
+            ]),
+            ("trained", "walk", 4) => record(
+                (4..8).map(|sample| outcome(sample, Status::Broken, if sample == 7 { 0.2 } else { 0.9 })).collect(),
+            ),
+            (_, "walk", _) => record((first..first + 4).map(|sample| outcome(sample, Status::Broken, 0.9)).collect()),
+            _ => record_of(first, "rrrr"),
+        };
+        store.put(cell, &computed).unwrap();
+        journal.note(Event::Finished, &cell.key, 2.0).unwrap();
+    }
+}
+
+fn filled(order: impl Fn(&mut Vec<&Cell>)) -> (tempfile::TempDir, Plan, Report) {
+    let directory = tempfile::tempdir().unwrap();
+    let plan = plan(&[SPEC]);
+    let store = Store::open(directory.path().join("store")).unwrap();
+    let mut cells = plan.cells.iter().collect();
+    order(&mut cells);
+    fill(&store, &cells);
+    let facts = ManifestFacts { version: "1".to_owned(), device: "test".to_owned(), host: "host".to_owned() };
+    let report = write_report(&plan, &store, directory.path(), &facts).unwrap();
+    (directory, plan, report)
+}
+
+fn read(directory: &tempfile::TempDir, name: &str) -> String {
+    fs::read_to_string(directory.path().join(name)).unwrap()
+}
+
+#[test]
+fn the_order_of_computation_leaves_no_trace() {
+    let (first, ..) = filled(|_| {});
+    let (second, ..) = filled(|cells| cells.reverse());
+    for name in ["samples.csv", "summary.csv", "curves.csv", "expectations.csv", "trial.resolved.toml"] {
+        let text = read(&first, name);
+        assert_eq!(text, read(&second, name), "{name}");
+        assert!(text.lines().count() > 3 && !text.contains('\r') && !text.contains("host"), "{name}");
+    }
+    assert!(
+        !fs::read_dir(first.path()).unwrap().any(|entry| entry.unwrap().file_name().to_string_lossy().starts_with('.'))
+    );
+}
+
+#[test]
+fn the_columns_of_samples_are_frozen() {
+    let (directory, plan, _) = filled(|_| {});
+    let text = read(&directory, "samples.csv");
+    let mut lines = text.lines();
+    assert_eq!(
+        lines.next(),
+        Some(
+            "experiment,cell,model,defense,attack,norm,goal,eps,sample,label,target,clean_pred,adv_pred,status,\
+             dist_linf,dist_l2,dist_l1,dist_l0,queries,forwards,backwards,surrogate_forwards,surrogate_backwards,\
+             first_success,seed"
+        )
+    );
+    let key = plan.cells[0].key.as_str();
+    let first =
+        format!("trial,{key},plain,none,step,linf,untargeted,1/4,0,1,,1,2,broken,0.25,0.5,0.75,4.0,10,10,5,0,0,1,0");
+    assert_eq!(lines.next(), Some(first.as_str()));
+    assert_eq!(text.lines().count(), 1 + plan.cells.iter().map(|cell| cell.samples.len()).sum::<usize>());
+    assert!(text.contains(",walk,linf,untargeted,,0,1,,1,1,robust,inf,inf,inf,4.0,"), "{text}");
+}
+
+#[test]
+fn summaries_count_attacks_and_their_worst_case() {
+    let (_directory, _, report) = filled(|_| {});
+    let rows = &report.experiments[0].summary;
+    let found: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            (
+                row.model.as_str(),
+                row.attack.as_str(),
+                row.eps.as_str(),
+                row.robust_accuracy.unwrap(),
+                row.mean_queries.unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("plain", "step", "1/4", 0.5, 10.0),
+            ("plain", "step", "1/2", 0.5, 10.0),
+            ("plain", "walk", "1/4", 1.0, 10.0),
+            ("plain", "walk", "1/2", 0.75, 10.0),
+            ("trained", "step", "1/4", 1.0, 10.0),
+            ("trained", "step", "1/2", 1.0, 10.0),
+            ("trained", "walk", "1/4", 0.875, 10.0),
+            ("trained", "walk", "1/2", 0.875, 10.0),
+            ("plain", "worst-case", "1/4", 0.5, 20.0),
+            ("plain", "worst-case", "1/2", 0.375, 20.0),
+            ("trained", "worst-case", "1/4", 0.875, 20.0),
+            ("trained", "worst-case", "1/2", 0.875, 20.0),
+        ]
+    );
+    let walk = &rows[3];
+    assert_eq!((walk.success, walk.accuracy, walk.samples), (Some(2), Some(0.75), Some(8)));
+    assert_eq!((walk.median_distance, walk.errors, walk.complete), (Some(0.9), Some(0), true));
+    assert!(walk.robust_accuracy_low.unwrap() < 0.75 && walk.robust_accuracy_high.unwrap() > 0.75);
+    assert!(report.is_complete());
+}
+
+#[test]
+fn expectations_reach_radii_beyond_the_list_and_all_of_it() {
+    let (directory, _, report) = filled(|_| {});
+    let rows = &report.experiments[0].expectations;
+    let found: Vec<_> =
+        rows.iter().map(|row| (row.eps.as_str(), row.measured, row.difference, row.verdict.unwrap())).collect();
+    assert_eq!(
+        found,
+        [
+            ("1/4", Some(0.5), Some(0.0), Verdict::Pass),
+            ("1/8", Some(1.0), Some(1.0 - 0.9), Verdict::Fail),
+            ("1/4", Some(0.875), Some(0.375), Verdict::Pass),
+            ("1/2", Some(0.875), Some(0.5), Verdict::Pass),
+        ]
+    );
+    assert_eq!(report.count(Verdict::Fail), 1);
+    assert_eq!(read(&directory, "expectations.csv").lines().count(), 5);
+}
+
+#[test]
+fn people_get_a_table() {
+    let (_directory, _, report) = filled(|_| {});
+    let text = crate::render(&report, false);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(
+        lines[..8],
+        [
+            "trial: A trial",
+            "  model    defense  attack      threat      clean        robust accuracy  queries  errors",
+            "  plain    none     step        linf 1/4  100.0 %    50.0 % [21.5, 78.5]       10",
+            "  plain    none     step        linf 1/2  100.0 %    50.0 % [21.5, 78.5]       10",
+            "  plain    none     walk        linf 1/4  100.0 %  100.0 % [67.6, 100.0]       10",
+            "  plain    none     walk        linf 1/2  100.0 %    75.0 % [40.9, 92.9]       10",
+            "  plain    none     worst-case  linf 1/4  100.0 %    50.0 % [21.5, 78.5]       20",
+            "  plain    none     worst-case  linf 1/2  100.0 %    37.5 % [13.7, 69.4]       20",
+        ]
+    );
+    let verdict = |text: &str, ending: &str| text.lines().filter(|line| line.ends_with(ending)).count();
+    assert_eq!((verdict(&text, " pass"), verdict(&text, " fail")), (3, 1));
+    let colored = crate::render(&report, true);
+    assert_eq!((verdict(&colored, "\u{1b}[32mpass\u{1b}[0m"), verdict(&colored, "\u{1b}[31mfail\u{1b}[0m")), (3, 1));
+    let json: serde_json::Value = serde_json::from_str(&report.to_json().unwrap()).unwrap();
+    assert_eq!(json["experiments"][0]["expectations"][1]["verdict"], "fail");
+    assert_eq!(json["experiments"][0]["summary"][0]["robust_accuracy"], 0.5);
+}
+
+#[test]
+fn missing_cells_are_told_and_left_out() {
+    let (directory, _, report) = filled(|cells| {
+        cells.retain(|cell| cell.model.id == "plain" && cell.samples[0] == 0);
+    });
+    assert!(!report.is_complete());
+    assert_eq!((report.cells, report.cells_expected), (3, 12));
+    let experiment = &report.experiments[0];
+    assert_eq!((experiment.summary[0].samples, experiment.summary[0].complete), (Some(4), false));
+    assert_eq!((experiment.summary[4].samples, experiment.summary[4].robust_accuracy), (Some(0), None));
+    assert_eq!(report.count(Verdict::Missing), experiment.expectations.len());
+    let text = crate::render(&report, false);
+    assert!(text.contains("not run") && text.contains("incomplete: 3 of 12 cells are there"), "{text}");
+    let manifest: serde_json::Value = serde_json::from_str(&read(&directory, "manifest.json")).unwrap();
+    assert_eq!((&manifest["cells"], &manifest["cells_present"]), (&12.into(), &3.into()));
+    let digest_of_samples = digest(read(&directory, "samples.csv").as_bytes());
+    assert_eq!(manifest["outputs"]["samples.csv"], digest_of_samples.as_str());
+    assert_eq!(read(&directory, "timings.csv").lines().count(), 4);
+}
+
+#[test]
+fn several_seeds_give_mean_and_deviation() {
+    let spec = r#"
+        experiment = { id = "seeds", seeds = [1, 2] }
+        data = { use = "dots", samples = 4 }
+        model = [{ use = "net" }]
+        threat = { norm = "linf", eps = "1/4" }
+        attack = [{ use = "step", record = [5, 10] }]
+    "#;
+    let directory = tempfile::tempdir().unwrap();
+    let plan = plan(&[spec]);
+    let store = Store::open(directory.path().join("store")).unwrap();
+    let point = |sample, step, broken| TracePoint { sample, step, queries: 1, pred: 1, distance: 0.1, broken };
+    let mut first = record_of(0, "bbrf");
+    first.outcomes[3].status = Status::Robust;
+    first.trace = vec![point(0, 5, false), point(0, 10, true), point(2, 5, false), point(2, 10, false)];
+    store.put(&plan.cells[0], &first).unwrap();
+    store.put(&plan.cells[1], &record_of(0, "rbrr")).unwrap();
+    let report = write_report(&plan, &store, directory.path(), &ManifestFacts::default()).unwrap();
+    let rows = &report.experiments[0].summary;
+    let seeds: Vec<_> = rows.iter().map(|row| (row.attack.as_str(), row.seed.as_str())).collect();
+    let both = |attack| [(attack, "1"), (attack, "2")];
+    assert_eq!(seeds[..4], [both("step"), both("worst-case")].concat());
+    assert_eq!(seeds[4..6], [("step", "mean"), ("step", "deviation")]);
+    assert_eq!((rows[4].robust_accuracy, rows[5].robust_accuracy), (Some(0.625), Some(0.125 * 2.0_f64.sqrt())));
+    assert!(crate::render(&report, false).contains("62.5 % ± 17.7"), "{}", crate::render(&report, false));
+
+    let curves = read(&directory, "curves.csv");
+    let points: Vec<&str> = curves.lines().filter(|line| line.contains(",1/4,1,")).collect();
+    let tails: Vec<String> =
+        points.iter().map(|line| line.split(',').skip(9).take(3).collect::<Vec<_>>().join(" ")).collect();
+    // Samples 1 and 3 have no records: they left broken and robust.
+    assert_eq!(
+        tails,
+        ["queries 0.0 1.0", "queries 1.0 0.75", "queries 2.0 0.5", "iterations 5.0 0.75", "iterations 10.0 0.5"]
+    );
+}
+
+#[test]
+fn errors_leave_rates_open() {
+    let spec = r#"
+        experiment = { id = "errors" }
+        data = { use = "dots", samples = 4 }
+        model = [{ use = "net" }]
+        threat = { norm = "linf", eps = "1/4" }
+        attack = [{ use = "step" }]
+        expect = [{ metric = "robust-accuracy", value = 0.5, tolerance = 0.01 }]
+    "#;
+    let directory = tempfile::tempdir().unwrap();
+    let plan = plan(&[spec]);
+    let store = Store::open(directory.path().join("store")).unwrap();
+    store.put(&plan.cells[0], &record_of(0, "brrf")).unwrap();
+    let report = write_report(&plan, &store, directory.path(), &ManifestFacts::default()).unwrap();
+    let experiment = &report.experiments[0];
+    let row = &experiment.summary[0];
+    assert_eq!((row.robust_accuracy, row.accuracy, row.clean_accuracy), (None, None, Some(1.0)));
+    assert_eq!((row.robust_accuracy_low_errors, row.robust_accuracy_high_errors), (Some(0.5), Some(0.75)));
+    assert_eq!((row.success, row.success_rate, row.errors), (Some(1), None, Some(1)));
+    assert_eq!(
+        (experiment.expectations[0].measured, experiment.expectations[0].verdict),
+        (None, Some(Verdict::WithinError))
+    );
+    assert!(crate::render(&report, false).contains("50.0 to 75.0 %"));
+}

@@ -1,0 +1,339 @@
+//! The store: a folder with one folder per computed cell, named by the cell's key.
+//!
+//! ```text
+//! format                     a number, the version of this layout
+//! cells/ab/<key>/cell.json   what the cell is, its warnings, the BLAKE3 of the files beside it
+//!                samples.csv trace.csv adversarials.safetensors
+//! conflicts/<key>/           a second, different result of a cell that the store already holds
+//! journal/<worker>.jsonl     who computed what, and for how long
+//! temporary/                 cells being written
+//! ```
+//!
+//! A cell is written under `temporary/`, synced and renamed, so that it is either absent or complete, whenever the
+//! program dies. Several threads and processes may write to one store. An existing cell is never overwritten by a
+//! different one.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use fs_err as fs;
+use realsafe_plan::{Cell, Key};
+use tempfile::TempDir;
+
+use crate::files::{digest, staging, sync_directory, write_atomically, write_durably};
+use crate::record::{ADVERSARIALS, DESCRIPTION, Description, Files, decode, encode};
+use crate::{CellRecord, Error, Result};
+
+/// The version of the layout.
+const FORMAT: u32 = 1;
+
+/// A folder of computed cells.
+#[derive(Debug)]
+pub struct Store {
+    directory: PathBuf,
+    scratch: Mutex<Option<Scratch>>,
+    warnings: Mutex<Vec<String>>,
+}
+
+/// What became of a cell that was put into a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// The store holds it now.
+    Stored,
+    /// The store held the same already.
+    Known,
+    /// The store holds a different result and keeps it.
+    Conflicting(Conflict),
+}
+
+/// Nondeterminism: two results of one cell that should be the same byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The cell.
+    pub key: Key,
+    /// The folder of the result that stays.
+    pub kept: PathBuf,
+    /// The folder of the other result.
+    pub other: PathBuf,
+    /// The files that differ.
+    pub files: Vec<String>,
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kept, other) = (self.kept.display(), self.other.display());
+        let files = self.files.join(", ");
+        write!(formatter, "not deterministic: {files} of one cell differ between {kept} (kept) and {other}")
+    }
+}
+
+impl Store {
+    /// Opens a store, or makes one where there is none.
+    ///
+    /// # Errors
+    /// When the folder cannot be written or a later version of the program wrote it.
+    pub fn open(directory: impl Into<PathBuf>) -> Result<Self> {
+        let directory = directory.into();
+        let format = directory.join("format");
+        if !format.exists() {
+            write_atomically(&format, format!("{FORMAT}\n").as_bytes())?;
+        }
+        Self::existing(directory)
+    }
+
+    /// Opens a store that must be there.
+    ///
+    /// # Errors
+    /// When the folder is no store, cannot be read or was written by a later version of the program.
+    pub fn existing(directory: impl Into<PathBuf>) -> Result<Self> {
+        let directory = directory.into();
+        let format = directory.join("format");
+        if !format.exists() {
+            return Err(Error::NotAStore(directory));
+        }
+        let text = fs::read_to_string(&format)?;
+        match text.trim().parse::<u32>() {
+            Ok(found) if found > FORMAT => Err(Error::Newer { path: directory, found, known: FORMAT }),
+            Ok(_) => Ok(Self { directory, scratch: Mutex::default(), warnings: Mutex::default() }),
+            Err(_) => Err(Error::malformed(format, format!("`{}` is not the number of a format", text.trim()))),
+        }
+    }
+
+    /// The folder.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// What was found damaged so far, with place and cause.
+    pub fn warnings(&self) -> Vec<String> {
+        lock(&self.warnings).clone()
+    }
+
+    /// Whether there is a result under the key, unread.
+    pub fn contains(&self, key: &Key) -> bool {
+        self.folder(key).join(DESCRIPTION).exists()
+    }
+
+    /// The keys of all cells, sorted.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub fn keys(&self) -> Result<Vec<Key>> {
+        let mut keys = Vec::new();
+        for shard in folders(&self.directory.join("cells"))? {
+            let names = folders(&shard)?.into_iter();
+            keys.extend(names.filter_map(|folder| folder.file_name()?.to_str()?.parse::<Key>().ok()));
+        }
+        keys.sort();
+        Ok(keys)
+    }
+
+    /// What was computed for the key. A damaged cell counts as missing, and [`Store::warnings`] tells of it.
+    ///
+    /// # Errors
+    /// Only what makes the whole store unreadable.
+    pub fn get(&self, key: &Key) -> Result<Option<CellRecord>> {
+        Ok(self.load(key, true)?.map(|(_, record)| record))
+    }
+
+    /// Like [`Store::get`], without the final images.
+    pub(crate) fn get_numbers(&self, key: &Key) -> Result<Option<CellRecord>> {
+        Ok(self.load(key, false)?.map(|(_, record)| record))
+    }
+
+    /// Stores what was computed for a cell.
+    ///
+    /// The same result without its final images is replaced by the one with them; a damaged one is replaced; a
+    /// different one is kept, and the new one goes under `conflicts/`.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn put(&self, cell: &Cell, record: &CellRecord) -> Result<Put> {
+        self.install(&cell.key, &encode(cell, record)?, None)
+    }
+
+    /// The files of a cell with what they say, or none if the cell is missing or damaged.
+    pub(crate) fn load(&self, key: &Key, images: bool) -> Result<Option<(Files, CellRecord)>> {
+        let folder = self.folder(key);
+        if !folder.exists() {
+            return Ok(None);
+        }
+        let read = || -> std::result::Result<(Files, CellRecord), String> {
+            let text = fs::read(folder.join(DESCRIPTION)).map_err(|error| error.to_string())?;
+            let mut files = Files::new();
+            for (name, expected) in Description::parse(&text)?.files {
+                if name == ADVERSARIALS && !images {
+                    continue;
+                }
+                let bytes = fs::read(folder.join(&name)).map_err(|error| error.to_string())?;
+                if digest(&bytes) != expected {
+                    return Err(format!("{name} is not what was written"));
+                }
+                files.insert(name, bytes);
+            }
+            files.insert(DESCRIPTION.to_owned(), text);
+            let record = decode(&files)?;
+            Ok((files, record))
+        };
+        match read() {
+            Ok(loaded) => Ok(Some(loaded)),
+            Err(cause) => {
+                self.warn(format!("{}: damaged, taken as missing: {cause}", folder.display()));
+                Ok(None)
+            }
+        }
+    }
+
+    fn warn(&self, warning: String) {
+        let mut warnings = lock(&self.warnings);
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+
+    /// Puts the files of a cell in place. `origin` is where they lie; without one, conflicting files are kept.
+    pub(crate) fn install(&self, key: &Key, files: &Files, origin: Option<&Path>) -> Result<Put> {
+        let target = self.folder(key);
+        let part = self.scratch_folder()?;
+        let occupied = target.exists();
+        let known = self.load(key, true)?.map(|(files, _)| files);
+        let differing = known.as_ref().map(|known| differences(known, files)).unwrap_or_default();
+        let richer =
+            known.as_ref().is_some_and(|known| !known.contains_key(ADVERSARIALS)) && files.contains_key(ADVERSARIALS);
+        if known.is_some() && differing.is_empty() && !richer {
+            return Ok(Put::Known);
+        }
+        if let (false, Some(origin)) = (differing.is_empty(), origin) {
+            return Ok(self.conflict(key, origin.to_owned(), differing));
+        }
+        fs::create_dir(&part)?;
+        for (name, bytes) in files {
+            write_durably(&part.join(name), bytes)?;
+        }
+        sync_directory(&part)?;
+        if !differing.is_empty() {
+            let other = self.directory.join("conflicts").join(key.as_str());
+            self.remove(&other)?;
+            place(&part, &other)?;
+            return Ok(self.conflict(key, other, differing));
+        }
+        if occupied {
+            // The same with fewer files, or a damaged one: nothing is lost by taking it away first.
+            self.remove(&target)?;
+        }
+        match place(&part, &target) {
+            Ok(()) => Ok(Put::Stored),
+            // Another worker was faster: judge against its result.
+            Err(_) if target.exists() => self.install(key, files, origin),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn conflict(&self, key: &Key, other: PathBuf, files: Vec<String>) -> Put {
+        Put::Conflicting(Conflict { key: key.clone(), kept: self.folder(key), other, files })
+    }
+
+    /// Moves a folder out of the way; it goes when the store is closed.
+    fn remove(&self, folder: &Path) -> Result<()> {
+        match fs::rename(folder, self.scratch_folder()?) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn folder(&self, key: &Key) -> PathBuf {
+        self.directory.join("cells").join(&key.as_str()[..2]).join(key.as_str())
+    }
+
+    /// A path for a folder to be made, on the file system of the store.
+    fn scratch_folder(&self) -> Result<PathBuf> {
+        let mut scratch = lock(&self.scratch);
+        let scratch = match &mut *scratch {
+            Some(scratch) => scratch,
+            none => none.insert(Scratch::new(&self.directory.join("temporary"))?),
+        };
+        scratch.used += 1;
+        Ok(scratch.directory.path().join(scratch.used.to_string()))
+    }
+}
+
+/// The folder under `temporary/` of one open store. The lock on a file in it lasts as long as the process, so that
+/// others can tell what a killed process left behind.
+#[derive(Debug)]
+struct Scratch {
+    directory: TempDir,
+    used: u64,
+    _lock: File,
+}
+
+impl Scratch {
+    fn new(parent: &Path) -> Result<Self> {
+        fs::create_dir_all(parent)?;
+        // Held while folders come and go. Where the file system has no locks, leftovers stay.
+        let guard = File::create(parent.join("lock"))?;
+        if guard.lock().is_ok() {
+            for leftover in folders(parent)? {
+                let unused = File::open(leftover.join("lock")).map_or(true, |lock| lock.try_lock().is_ok());
+                if unused {
+                    // Its owner may be removing it this moment.
+                    let _ = fs::remove_dir_all(&leftover);
+                }
+            }
+        }
+        let directory = staging(parent)?;
+        let lock = File::create(directory.path().join("lock"))?;
+        // Fails only where there are no locks, and then nobody cleans up.
+        let _ = lock.try_lock();
+        Ok(Self { directory, used: 0, _lock: lock })
+    }
+}
+
+/// Renames a complete folder to its final name, which must be free.
+fn place(part: &Path, target: &Path) -> Result<()> {
+    let parent = target.parent().unwrap_or(target);
+    fs::create_dir_all(parent)?;
+    fs::rename(part, target)?;
+    sync_directory(parent)?;
+    if let Some(grandparent) = parent.parent() {
+        sync_directory(grandparent)?;
+    }
+    Ok(())
+}
+
+/// The files whose contents contradict each other; final images may be missing on one side.
+fn differences(known: &Files, new: &Files) -> Vec<String> {
+    let names: BTreeSet<&String> = known.keys().chain(new.keys()).collect();
+    let contradicts = |name: &&&String| match (known.get(**name), new.get(**name)) {
+        _ if **name == DESCRIPTION => false,
+        (Some(known), Some(new)) => known != new,
+        _ => **name != ADVERSARIALS,
+    };
+    names.iter().filter(contradicts).map(|name| (*name).clone()).collect()
+}
+
+/// The folders in a folder, which need not exist.
+fn folders(path: &Path) -> Result<Vec<PathBuf>> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            folders.push(entry.path());
+        }
+    }
+    Ok(folders)
+}
+
+/// A panic elsewhere cannot leave these values half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

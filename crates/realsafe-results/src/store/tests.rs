@@ -1,0 +1,154 @@
+//! Tests of the store: round trips, conflicts, damage, leftovers.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::fixture::{cell, record, record_of};
+use crate::{Adversarials, Outcome, Spent, Status, TracePoint};
+
+fn temporary() -> (TempDir, Store) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    (directory, store)
+}
+
+fn images(value: f32) -> Option<Adversarials> {
+    Some(Adversarials { shape: [1, 2, 2], pixels: vec![value; 12] })
+}
+
+prop_compose! {
+    fn outcomes()(
+        sample in any::<u32>(), label in any::<u32>(), clean_pred in any::<u32>(),
+        target in any::<Option<u32>>(), adv_pred in any::<Option<u32>>(), first_success in any::<Option<u64>>(),
+        status in prop::sample::select(&Status::ALL[..]),
+        distances in prop::array::uniform4(prop_oneof![Just(f64::INFINITY), prop::num::f64::POSITIVE | prop::num::f64::ZERO]),
+        counts in prop::array::uniform5(any::<u64>()),
+    ) -> Outcome {
+        let [dist_linf, dist_l2, dist_l1, dist_l0] = distances;
+        let [queries, forwards, backwards, surrogate_forwards, surrogate_backwards] = counts;
+        let spent = Spent { queries, forwards, backwards, surrogate_forwards, surrogate_backwards };
+        Outcome { sample, label, target, clean_pred, adv_pred, status, dist_linf, dist_l2, dist_l1, dist_l0, spent, first_success }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    #[test]
+    fn records_come_back_exactly(
+        outcomes in prop::collection::vec(outcomes(), 0..6),
+        distances in prop::collection::vec(prop::num::f64::POSITIVE, 0..4),
+        pixels in prop::option::of(prop::collection::vec(prop::num::f32::NORMAL, 12)),
+        warnings in prop::collection::vec(".*", 0..3),
+    ) {
+        let (_directory, store) = temporary();
+        let trace = distances.into_iter().map(|distance| TracePoint { sample: 3, step: 1, queries: 9, pred: 4, distance, broken: true });
+        let adversarials = pixels.map(|pixels| Adversarials { shape: [3, 2, 1], pixels });
+        let record = CellRecord { outcomes, trace: trace.collect(), adversarials, warnings };
+        let cell = cell("net", "pgd", Some("8/255"), 0..6, 0);
+        prop_assert_eq!(store.put(&cell, &record).unwrap(), Put::Stored);
+        prop_assert_eq!(store.put(&cell, &record).unwrap(), Put::Known);
+        prop_assert_eq!(store.get(&cell.key).unwrap(), Some(record));
+        prop_assert_eq!(store.keys().unwrap(), vec![cell.key]);
+    }
+}
+
+#[test]
+fn a_different_result_is_reported_and_kept_aside() {
+    let (_directory, store) = temporary();
+    let cell = cell("net", "pgd", Some("0.3"), 0..3, 0);
+    store.put(&cell, &record_of(0, "rrb")).unwrap();
+    let Put::Conflicting(conflict) = store.put(&cell, &record_of(0, "rbb")).unwrap() else {
+        panic!("a conflict");
+    };
+    assert_eq!(conflict.files, ["samples.csv"]);
+    assert!(conflict.other.join("samples.csv").exists() && conflict.kept.join("samples.csv").exists());
+    assert!(conflict.to_string().starts_with("not deterministic: samples.csv of one cell"), "{conflict}");
+    assert_eq!(store.get(&cell.key).unwrap(), Some(record_of(0, "rrb")));
+}
+
+#[test]
+fn final_images_can_be_added_later() {
+    let (_directory, store) = temporary();
+    let cell = cell("net", "pgd", Some("0.3"), 0..3, 0);
+    let with = |value| CellRecord { adversarials: images(value), ..record_of(0, "rrb") };
+    store.put(&cell, &record_of(0, "rrb")).unwrap();
+    assert_eq!(store.put(&cell, &with(0.5)).unwrap(), Put::Stored);
+    assert_eq!(store.put(&cell, &record_of(0, "rrb")).unwrap(), Put::Known);
+    assert_eq!(store.get(&cell.key).unwrap(), Some(with(0.5)));
+    assert_eq!(store.get_numbers(&cell.key).unwrap(), Some(record_of(0, "rrb")));
+    assert!(
+        matches!(store.put(&cell, &with(0.25)).unwrap(), Put::Conflicting(conflict) if conflict.files == [ADVERSARIALS])
+    );
+}
+
+#[test]
+fn a_damaged_cell_is_missing_until_it_is_computed_again() {
+    let (_directory, store) = temporary();
+    let cell = cell("net", "pgd", None, 0..3, 0);
+    for name in ["samples.csv", DESCRIPTION] {
+        store.put(&cell, &record_of(0, "rrb")).unwrap();
+        let path = store.folder(&cell.key).join(name);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, &text[..text.len() / 2]).unwrap();
+        assert_eq!(store.get(&cell.key).unwrap(), None);
+        assert!(store.warnings().last().unwrap().contains(name), "{:?}", store.warnings());
+        assert_eq!(store.put(&cell, &record_of(0, "rrb")).unwrap(), Put::Stored);
+        assert_eq!(store.get(&cell.key).unwrap(), Some(record_of(0, "rrb")));
+    }
+}
+
+#[test]
+fn leftovers_of_killed_processes_go_and_live_ones_stay() {
+    let (directory, living) = temporary();
+    living.put(&cell("net", "a", None, 0..1, 0), &record_of(0, "r")).unwrap();
+    let temporary = directory.path().join("temporary");
+    let leftover = temporary.join(".part-killed");
+    fs::create_dir_all(leftover.join("1")).unwrap();
+    fs::write(leftover.join("lock"), "").unwrap();
+    fs::write(leftover.join("1").join("samples.csv"), "sample,la").unwrap();
+    assert_eq!(folders(&temporary).unwrap().len(), 2);
+
+    let resumed = Store::open(directory.path()).unwrap();
+    assert_eq!(resumed.keys().unwrap().len(), 1);
+    resumed.put(&cell("net", "b", None, 0..1, 0), &record_of(0, "r")).unwrap();
+    assert!(!leftover.exists());
+    assert_eq!(folders(&temporary).unwrap().len(), 2);
+    living.put(&cell("net", "c", None, 0..1, 0), &record_of(0, "r")).unwrap();
+    assert_eq!(resumed.keys().unwrap().len(), 3);
+    drop((living, resumed));
+    assert_eq!(folders(&temporary).unwrap().len(), 0);
+}
+
+#[test]
+fn many_threads_agree_on_one_result() {
+    let (_directory, store) = temporary();
+    let cell = cell("net", "pgd", None, 0..1, 0);
+    let put = || store.put(&cell, &record_of(0, "r")).unwrap();
+    let puts: Vec<Put> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(put)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(puts.iter().filter(|put| **put == Put::Stored).count(), 1, "{puts:?}");
+    assert!(puts.iter().all(|put| matches!(put, Put::Stored | Put::Known)), "{puts:?}");
+}
+
+#[test]
+fn foreign_and_newer_folders_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(matches!(Store::existing(directory.path()), Err(Error::NotAStore(_))));
+    fs::write(directory.path().join("format"), "2\n").unwrap();
+    let message = Store::open(directory.path()).unwrap_err().to_string();
+    assert!(message.contains("has format 2, but this program reads formats up to 1"), "{message}");
+    fs::write(directory.path().join("format"), "two\n").unwrap();
+    assert!(matches!(Store::open(directory.path()), Err(Error::Malformed { .. })));
+}
+
+#[test]
+fn an_empty_record_is_a_record() {
+    let (_directory, store) = temporary();
+    let cell = cell("net", "pgd", None, 0..0, 0);
+    assert!(!store.contains(&cell.key));
+    store.put(&cell, &record(Vec::new())).unwrap();
+    assert!(store.contains(&cell.key));
+    assert_eq!(store.get(&cell.key).unwrap(), Some(record(Vec::new())));
+}

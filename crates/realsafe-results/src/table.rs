@@ -1,0 +1,172 @@
+//! The report as a table for people.
+
+use comfy_table::{Cell, CellAlignment, Table, presets};
+
+use crate::tables::summary::WORST_CASE;
+use crate::{ExpectationRow, ExperimentReport, Report, SummaryRow, Verdict};
+
+/// Renders a report as text, with verdicts in colour if `color` is set.
+pub fn render(report: &Report, color: bool) -> String {
+    let mut blocks: Vec<String> =
+        report.experiments.iter().map(|experiment| render_experiment(experiment, color)).collect();
+    blocks.extend(report.warnings.iter().map(|warning| format!("warning: {warning}\n")));
+    if !report.is_complete() {
+        let (cells, expected) = (report.cells, report.cells_expected);
+        blocks.push(format!("incomplete: {cells} of {expected} cells are there; run again to compute the others\n"));
+    }
+    blocks.join("\n")
+}
+
+fn render_experiment(experiment: &ExperimentReport, color: bool) -> String {
+    let title = if experiment.title.is_empty() { String::new() } else { format!(": {}", experiment.title) };
+    let mut text = format!("{}{title}\n", experiment.id);
+    text += &table(
+        &["model", "defense", "attack", "threat", "clean", "robust accuracy", "queries", "errors"],
+        4,
+        summary(&experiment.summary),
+    );
+    for warning in warnings(&experiment.summary) {
+        text += &format!("warning: {warning}\n");
+    }
+    if !experiment.expectations.is_empty() {
+        let header =
+            ["model", "defense", "attack", "threat", "metric", "expected", "measured", "difference", "verdict"];
+        let rows = experiment.expectations.iter().map(expectation).collect();
+        text.push('\n');
+        for line in table(&header, 6, rows).lines() {
+            text += &paint(line, color);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// Rows below a header, the columns from `numbers` on aligned to the right, but not a last one of words.
+fn table(header: &[&str], numbers: usize, rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.to_vec());
+    for row in rows {
+        table.add_row(row.into_iter().map(Cell::new));
+    }
+    for (index, column) in table.column_iter_mut().enumerate() {
+        let is_number = index >= numbers && header[index] != "verdict";
+        column.set_cell_alignment(if is_number { CellAlignment::Right } else { CellAlignment::Left });
+    }
+    table.lines().map(|line| format!(" {}\n", line.trim_end())).collect()
+}
+
+/// The rows worth showing: means in place of single seeds, worst cases only of several attacks.
+fn summary(rows: &[SummaryRow]) -> Vec<Vec<String>> {
+    let several_seeds = rows.iter().any(|row| row.seed == "mean");
+    let has_company = |row: &SummaryRow| {
+        let mut attacks: Vec<&str> =
+            rows.iter().filter(|other| same_victim(row, other)).map(|other| other.attack.as_str()).collect();
+        attacks.sort_unstable();
+        attacks.dedup();
+        attacks.len() > 2
+    };
+    // Worst cases follow the attacks on the same defended model.
+    let victim =
+        |row: &SummaryRow| rows.iter().position(|other| (&row.model, &row.defense) == (&other.model, &other.defense));
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by_key(|index| victim(&rows[*index]));
+    let mut shown = Vec::new();
+    for index in order {
+        let row = &rows[index];
+        let wanted = if several_seeds { row.seed == "mean" } else { true };
+        if !wanted || (row.attack == WORST_CASE && !has_company(row)) {
+            continue;
+        }
+        let deviation = rows.get(index + 1).filter(|_| several_seeds).and_then(|next| next.robust_accuracy);
+        shown.push(vec![
+            row.model.clone(),
+            row.defense.clone(),
+            row.attack.clone(),
+            threat(row),
+            row.clean_accuracy.map(percent).unwrap_or_default(),
+            robust_accuracy(row, deviation),
+            row.mean_queries.map(|queries| format!("{queries:.0}")).unwrap_or_default(),
+            row.errors.filter(|errors| *errors > 0).map(|errors| errors.to_string()).unwrap_or_default(),
+        ]);
+    }
+    shown
+}
+
+fn same_victim(a: &SummaryRow, b: &SummaryRow) -> bool {
+    (&a.model, &a.defense, &a.threat, &a.eps) == (&b.model, &b.defense, &b.threat, &b.eps)
+}
+
+fn threat(row: &SummaryRow) -> String {
+    let goal = if row.goal == "untargeted" { "" } else { &row.goal };
+    [row.norm.as_str(), &row.eps, goal].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+fn robust_accuracy(row: &SummaryRow, deviation: Option<f64>) -> String {
+    let bounds = row.robust_accuracy_low_errors.zip(row.robust_accuracy_high_errors);
+    let interval = row.robust_accuracy_low.zip(row.robust_accuracy_high);
+    let rate = match (row.robust_accuracy, bounds) {
+        (Some(rate), _) => percent(rate),
+        (None, Some((low, high))) => format!("{:.1} to {}", 100.0 * low, percent(high)),
+        (None, None) => return "not run".to_owned(),
+    };
+    match (interval, deviation) {
+        (Some((low, high)), _) => format!("{rate} [{:.1}, {:.1}]", 100.0 * low, 100.0 * high),
+        (None, Some(deviation)) => format!("{rate} ± {:.1}", 100.0 * deviation),
+        (None, None) => rate,
+    }
+}
+
+fn warnings(rows: &[SummaryRow]) -> Vec<String> {
+    let mut warnings: Vec<String> = Vec::new();
+    for row in rows.iter().filter(|row| !row.warnings.is_empty()) {
+        let warning = format!("{}, {}: {}", row.model, row.attack, row.warnings);
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+    warnings
+}
+
+fn expectation(row: &ExpectationRow) -> Vec<String> {
+    let is_rate = row.metric != "median-distance";
+    let number = |value: f64| if is_rate { percent(value) } else { format!("{value:.4}") };
+    let published = row.published.map(number).unwrap_or_default();
+    let expected = match row.claim.as_str() {
+        "value" => format!("{published} ± {}", number(row.tolerance)),
+        relation => format!("{relation} {published} ({})", row.other),
+    };
+    let difference = row
+        .difference
+        .map(|difference| if is_rate { format!("{:+.1}", 100.0 * difference) } else { format!("{difference:+.4}") });
+    let verdict = row.verdict.map(Verdict::name).unwrap_or_default();
+    vec![
+        row.model.clone(),
+        row.defense.clone(),
+        row.attack.clone(),
+        [row.threat.as_str(), &row.eps].join(" ").trim().to_owned(),
+        row.metric.clone(),
+        expected,
+        row.measured.map(number).unwrap_or_default(),
+        difference.unwrap_or_default(),
+        verdict.to_owned(),
+    ]
+}
+
+fn percent(rate: f64) -> String {
+    format!("{:.1} %", 100.0 * rate)
+}
+
+/// Colours the verdict at the end of a line.
+fn paint(line: &str, color: bool) -> String {
+    let code = match line.rsplit(' ').next() {
+        Some("pass") => "32",
+        Some("within-error" | "unclear") => "33",
+        Some("fail" | "missing") => "31",
+        _ => return line.to_owned(),
+    };
+    if !color {
+        return line.to_owned();
+    }
+    let (before, verdict) = line.rsplit_once(' ').unwrap_or(("", line));
+    format!("{before} \u{1b}[{code}m{verdict}\u{1b}[0m")
+}

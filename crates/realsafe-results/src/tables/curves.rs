@@ -1,0 +1,222 @@
+//! `curves.csv`: robust accuracy against eps, queries and iterations.
+//!
+//! - `eps`: one point per eps of the list; for attacks that minimise the distance an exact step function instead, with
+//!   a point at 0, at every distance and at every eps of the list.
+//! - `queries`: a step function with a point at 0 and at every number of queries that first broke a sample. Left out
+//!   where the distance is minimised, because there the first adversarial decides nothing.
+//! - `iterations`: a point per recorded step. A sample without a record at a step left the attack before it, and counts
+//!   as it ended.
+//!
+//! Errors leave the rate empty and widen the interval, as in the summary.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use realsafe_plan::Number;
+use serde::Serialize;
+
+use super::group::{Group, Judged, Rate, Subject};
+use crate::TracePoint;
+
+/// A row of `curves.csv`.
+#[derive(Default, Serialize)]
+pub(crate) struct CurveRow {
+    experiment: String,
+    model: String,
+    defense: String,
+    attack: String,
+    threat: String,
+    norm: &'static str,
+    goal: &'static str,
+    /// The radius of the whole curve; empty where it is the axis.
+    eps: String,
+    seed: u64,
+    x_axis: &'static str,
+    x: f64,
+    rate: Option<f64>,
+    low: Option<f64>,
+    high: Option<f64>,
+}
+
+/// The curves of one experiment's groups. `radii` gives the eps list of a group that minimises the distance.
+pub(crate) fn curve_rows<'a>(groups: &[Group], radii: impl Fn(&Subject) -> &'a [Number]) -> Vec<CurveRow> {
+    let mut rows = eps_curves(groups, &radii);
+    for group in groups {
+        match &group.eps {
+            Some(eps) => {
+                rows.extend(queries_curve(group));
+                rows.extend(iterations_curve(group, eps));
+            }
+            None => rows.extend(radii(&group.subject).iter().flat_map(|eps| iterations_curve(group, eps))),
+        }
+    }
+    rows
+}
+
+fn row(group: &Group, eps: Option<&Number>, x_axis: &'static str, x: f64, rate: Rate) -> CurveRow {
+    let Subject { experiment, model, defense, attack, threat, norm, goal } = group.subject.clone();
+    let interval = rate.interval();
+    CurveRow {
+        experiment,
+        model,
+        defense,
+        attack,
+        threat,
+        norm: norm.name(),
+        goal: goal.name(),
+        eps: eps.map(|eps| eps.text().to_owned()).unwrap_or_default(),
+        seed: group.seed,
+        x_axis,
+        x,
+        rate: rate.value(),
+        low: interval.map(|(low, _)| low),
+        high: interval.map(|(_, high)| high),
+    }
+}
+
+/// The curves against eps, each in one piece although its points are groups of their own.
+fn eps_curves<'a>(groups: &[Group], radii: &impl Fn(&Subject) -> &'a [Number]) -> Vec<CurveRow> {
+    let mut curves: Vec<Vec<CurveRow>> = Vec::new();
+    let mut places = BTreeMap::new();
+    for group in groups.iter().filter(|group| !group.outcomes.is_empty()) {
+        let place = *places.entry((group.subject.key(), group.seed)).or_insert(curves.len());
+        if place == curves.len() {
+            curves.push(Vec::new());
+        }
+        let points = match &group.eps {
+            Some(eps) => vec![eps.value()],
+            None => step_positions(group, radii(&group.subject)),
+        };
+        curves[place].extend(points.into_iter().map(|radius| {
+            row(group, None, "eps", radius, Rate::of(group.judge(radius).iter().map(Judged::robust_answer)))
+        }));
+    }
+    curves.iter_mut().for_each(|curve| curve.sort_by(|a, b| a.x.total_cmp(&b.x)));
+    curves.into_iter().flatten().collect()
+}
+
+/// Where the accuracy of a minimal-distance attack can change, and the listed radii; ascending.
+fn step_positions(group: &Group, radii: &[Number]) -> Vec<f64> {
+    let distances =
+        group.outcomes.iter().map(|outcome| group.distance(outcome)).filter(|distance| distance.is_finite());
+    let mut positions: Vec<f64> = distances.chain(radii.iter().map(Number::value)).chain([0.0]).collect();
+    positions.sort_by(f64::total_cmp);
+    positions.dedup();
+    positions
+}
+
+fn queries_curve(group: &Group) -> Vec<CurveRow> {
+    // Per sample: robust throughout (infinite), broken after some queries, or unknown after an error.
+    let broken_after = |judged: &Judged, first: Option<u64>| {
+        judged.broken.map(|broken| if broken { first.unwrap_or(judged.queries) } else { u64::MAX })
+    };
+    let judged = group.judge(f64::MAX);
+    let times: Vec<Option<u64>> = judged
+        .iter()
+        .zip(&group.outcomes)
+        .map(|(judged, outcome)| broken_after(judged, outcome.first_success))
+        .collect();
+    if times.is_empty() {
+        return Vec::new();
+    }
+    let positions: BTreeSet<u64> = times.iter().flatten().copied().filter(|time| *time < u64::MAX).chain([0]).collect();
+    let point = |queries: u64| {
+        let rate = Rate::of(times.iter().map(|time| time.map(|time| time > queries)));
+        row(group, group.eps.as_ref(), "queries", queries as f64, rate)
+    };
+    positions.into_iter().map(point).collect()
+}
+
+fn iterations_curve(group: &Group, eps: &Number) -> Vec<CurveRow> {
+    let mut points: BTreeMap<u32, Vec<&TracePoint>> = BTreeMap::new();
+    for point in &group.trace {
+        points.entry(point.sample).or_default().push(point);
+    }
+    let steps: BTreeSet<u32> = group.trace.iter().map(|point| point.step).collect();
+    let judged = group.judge(eps.value());
+    let point = |step: u32| {
+        let robust = judged.iter().map(|judged| {
+            let recorded = points.get(&judged.sample).map(Vec::as_slice).unwrap_or_default();
+            let reached = |point: &&TracePoint| point.broken && point.distance <= eps.value();
+            let broken = match recorded.iter().find(|point| point.step == step) {
+                None => judged.broken?,
+                Some(point) if group.eps.is_some() => point.broken,
+                Some(_) => recorded.iter().take_while(|point| point.step <= step).any(reached),
+            };
+            judged.broken.map(|_| !broken)
+        });
+        row(group, Some(eps), "iterations", f64::from(step), Rate::of(robust))
+    };
+    steps.into_iter().map(point).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{cell, outcome, record};
+    use crate::{Status, Store};
+
+    #[test]
+    fn minimal_distances_give_a_step_function_and_iterations_per_eps() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let cell = cell("net", "walk", None, 0..4, 0);
+        let distances =
+            [(Status::Broken, 0.0), (Status::Broken, 0.2), (Status::Broken, 0.5), (Status::Robust, f64::INFINITY)];
+        let outcomes = (0..).zip(distances).map(|(sample, (status, distance))| outcome(sample, status, distance));
+        let mut computed = record(outcomes.collect());
+        let point = |sample, step, distance| TracePoint { sample, step, queries: 1, pred: 2, distance, broken: true };
+        // Sample 1 comes closer and goes away again; sample 0 needs no step; sample 3 never succeeds.
+        computed.trace = vec![
+            point(1, 1, 0.9),
+            point(1, 2, 0.2),
+            point(1, 3, 0.4),
+            point(2, 1, 0.7),
+            point(2, 2, 0.6),
+            point(2, 3, 0.5),
+        ];
+        store.put(&cell, &computed).unwrap();
+        let groups = Group::load(&[&cell], &store).unwrap();
+        let radii: [Number; 1] = ["0.3".parse().unwrap()];
+        let rows = curve_rows(&groups, |_| &radii);
+        let points: Vec<_> = rows.iter().map(|row| (row.x_axis, row.x, row.rate.unwrap())).collect();
+        assert_eq!(
+            points,
+            [
+                ("eps", 0.0, 0.75),
+                ("eps", 0.2, 0.5),
+                ("eps", 0.3, 0.5),
+                ("eps", 0.5, 0.25),
+                ("iterations", 1.0, 0.75),
+                ("iterations", 2.0, 0.5),
+                ("iterations", 3.0, 0.5),
+            ]
+        );
+        assert!(rows.iter().all(|row| row.low < row.rate && row.rate < row.high));
+    }
+
+    #[test]
+    fn fixed_budgets_share_one_curve_over_eps() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let cells = [("1/2", "bbrf"), ("1/4", "brrr")].map(|(eps, letters)| {
+            let cell = cell("net", "step", Some(eps), 0..4, 0);
+            store.put(&cell, &crate::fixture::record_of(0, letters)).unwrap();
+            cell
+        });
+        let groups = Group::load(&cells.iter().collect::<Vec<_>>(), &store).unwrap();
+        let rows = curve_rows(&groups, |_| &[]);
+        let points: Vec<_> = rows.iter().map(|row| (row.x_axis, row.eps.as_str(), row.x, row.rate)).collect();
+        assert_eq!(
+            points,
+            [
+                ("eps", "", 0.25, Some(0.75)),
+                ("eps", "", 0.5, None),
+                ("queries", "1/2", 0.0, None),
+                ("queries", "1/2", 1.0, None),
+                ("queries", "1/2", 2.0, None),
+                ("queries", "1/4", 0.0, Some(1.0)),
+                ("queries", "1/4", 1.0, Some(0.75)),
+            ]
+        );
+    }
+}

@@ -1,0 +1,90 @@
+//! Tests of verdicts.
+
+use super::*;
+use crate::fixture::{plan, record_of};
+use crate::tables::group::Group;
+use crate::tables::summary::entries;
+use crate::{CellRecord, Store};
+
+#[test]
+fn values_are_judged_by_tolerance_then_by_error() {
+    let rate = |value: f64, error: f64| Measured { bounds: (value, value), low: 0.0, high: 1.0, error: Some(error) };
+    let median = |value: f64, low: f64, high: f64| Measured { bounds: (value, value), low, high, error: None };
+    let infinity = f64::INFINITY;
+    for (measured, published, tolerance, samples, expected) in [
+        (rate(0.893, 0.01), 0.873, 0.02, None, Verdict::Pass),
+        (rate(0.853, 0.01), 0.873, 0.02, None, Verdict::Pass),
+        (rate(0.900, 0.02), 0.873, 0.02, None, Verdict::WithinError),
+        (rate(0.900, 0.01), 0.873, 0.02, None, Verdict::Fail),
+        // 2 standard errors of 0.873 over 400 samples are 0.033.
+        (rate(0.900, 0.01), 0.873, 0.02, Some(400), Verdict::WithinError),
+        (rate(0.900, 0.01), 0.873, 0.02, Some(10_000), Verdict::Fail),
+        (median(0.5, 0.4, 0.7), 0.6, 0.05, None, Verdict::WithinError),
+        (median(0.5, 0.4, 0.7), 0.8, 0.05, None, Verdict::Fail),
+        (median(infinity, 0.9, infinity), 0.8, 0.05, None, Verdict::Fail),
+        (median(infinity, 0.9, infinity), 1.0, 0.05, None, Verdict::WithinError),
+    ] {
+        let found = measured.verdict(measured.bounds.0, published, tolerance, samples);
+        assert_eq!(found, expected, "{published} ± {tolerance}, {samples:?} samples, measured {}", measured.bounds.0);
+    }
+}
+
+/// The rows of an expectation about two models, whose 12 samples end as the letters say.
+fn judge(expectation: &str, plain: &str, trained: &str) -> Vec<ExpectationRow> {
+    let spec = format!(
+        r#"
+        experiment = {{ id = "order" }}
+        data = {{ use = "dots", samples = 12 }}
+        model = [{{ id = "plain", use = "net" }}, {{ id = "trained", use = "other-net" }}]
+        threat = {{ norm = "linf", eps = ["1/8", "1/4"] }}
+        attack = [{{ use = "step" }}]
+        expect = [{{ {expectation} }}]
+        "#
+    );
+    let plan = plan(&[&spec]);
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    for cell in &plan.cells {
+        let letters = if cell.model.id == "plain" { plain } else { trained };
+        let record: CellRecord = record_of(0, letters);
+        store.put(cell, &record).unwrap();
+    }
+    let groups = Group::load(&plan.cells.iter().collect::<Vec<_>>(), &store).unwrap();
+    expectation_rows(&plan.experiments[0], &entries(&groups, |_| Vec::new()))
+}
+
+#[test]
+fn orderings_fail_only_on_evidence() {
+    let above = r#"model = "trained", metric = "robust-accuracy", above = { model = "plain" }"#;
+    let margin = r#"model = "trained", metric = "robust-accuracy", margin = 0.25, above = { model = "plain" }"#;
+    let below = r#"model = "trained", metric = "success-rate", below = { model = "plain" }"#;
+    let (none, few, most, all) = ("rrrrrrrrrrrr", "bbrrrrrrrrrr", "bbbbbbbbbbrr", "bbbbbbbbbbbb");
+    for (expectation, plain, trained, expected) in [
+        (above, most, few, Verdict::Pass),
+        (above, few, few, Verdict::Pass),
+        (above, none, few, Verdict::Unclear),
+        (above, few, most, Verdict::Fail),
+        (below, most, few, Verdict::Pass),
+        (below, none, few, Verdict::Unclear),
+        (below, none, all, Verdict::Fail),
+        (margin, most, few, Verdict::Pass),
+        (margin, few, none, Verdict::Unclear),
+        (margin, none, few, Verdict::Fail),
+        // The errors might all have been broken.
+        (above, few, "ffrrrrrrrrrr", Verdict::Pass),
+        (above, "brrrrrrrrrrr", "ffrrrrrrrrrr", Verdict::Unclear),
+    ] {
+        let rows = judge(expectation, plain, trained);
+        let found: Vec<_> = rows.iter().map(|row| (row.eps.as_str(), row.verdict.unwrap())).collect();
+        assert_eq!(found, [("1/8", expected), ("1/4", expected)], "{expectation}: {plain} and {trained}");
+    }
+}
+
+#[test]
+fn orderings_may_begin_at_an_eps() {
+    let from = r#"model = "trained", metric = "robust-accuracy", from-eps = "1/4", above = { model = "plain" }"#;
+    let rows = judge(from, "bbrrrrrrrrrr", "rrrrrrrrrrrr");
+    let [row] = rows.as_slice() else { panic!("{rows:?}") };
+    assert_eq!((row.eps.as_str(), row.other.as_str()), ("1/4", "plain none step linf 1/4"));
+    assert_eq!((row.published, row.measured, row.claim.as_str()), (Some(10.0 / 12.0), Some(1.0), "above"));
+}

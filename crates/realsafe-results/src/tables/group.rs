@@ -1,0 +1,209 @@
+//! The results of a plan, put together from its cells: one group per attack, defended model, threat model and seed.
+
+use std::collections::BTreeMap;
+
+use realsafe_plan::{Cell, Goal, Norm, Number};
+
+use crate::{Outcome, Result, Status, Store, TracePoint};
+
+/// What a group is about.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Subject {
+    pub(crate) experiment: String,
+    pub(crate) model: String,
+    pub(crate) defense: String,
+    pub(crate) attack: String,
+    pub(crate) threat: String,
+    pub(crate) norm: Norm,
+    pub(crate) goal: Goal,
+}
+
+/// All chunks of one attack on one defended model, at one eps (or at none, where the distance is minimised).
+pub(crate) struct Group {
+    pub(crate) subject: Subject,
+    pub(crate) eps: Option<Number>,
+    pub(crate) seed: u64,
+    /// Of the cells that are there, in plan order.
+    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) trace: Vec<TracePoint>,
+    pub(crate) cells: u64,
+    pub(crate) cells_expected: u64,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// How one sample counts at one eps.
+#[derive(Clone, Debug)]
+pub(crate) struct Judged {
+    pub(crate) sample: u32,
+    pub(crate) label: u32,
+    pub(crate) target: Option<u32>,
+    pub(crate) clean_pred: u32,
+    /// The prediction on the image that the attacker would submit.
+    pub(crate) pred: Option<u32>,
+    /// Whether the attacker wins; none after an error.
+    pub(crate) broken: Option<bool>,
+    /// To the adversarial in the norm of the threat model; infinite where there is none.
+    pub(crate) distance: f64,
+    pub(crate) queries: u64,
+    pub(crate) forwards: u64,
+    pub(crate) backwards: u64,
+}
+
+impl Judged {
+    /// Whether the clean prediction equals the label.
+    pub(crate) const fn is_initially_correct(&self) -> bool {
+        self.clean_pred == self.label
+    }
+
+    /// [`Judged::is_initially_correct`], which no error can spoil.
+    pub(crate) const fn clean_answer(&self) -> Option<bool> {
+        Some(self.is_initially_correct())
+    }
+
+    /// Whether the attacker loses; none after an error.
+    pub(crate) fn robust_answer(&self) -> Option<bool> {
+        self.broken.map(|broken| !broken)
+    }
+}
+
+impl Group {
+    /// Loads the cells of a plan, in groups in plan order.
+    pub(crate) fn load(cells: &[&Cell], store: &Store) -> Result<Vec<Self>> {
+        let mut groups: Vec<Self> = Vec::new();
+        let mut places = BTreeMap::new();
+        for cell in cells {
+            let new = Self::of(cell);
+            let name = (new.subject.key(), new.eps.as_ref().map(|eps| eps.text().to_owned()), new.seed);
+            let place = *places.entry(name).or_insert(groups.len());
+            if place == groups.len() {
+                groups.push(new);
+            }
+            groups[place].add(store.get_numbers(&cell.key)?);
+        }
+        Ok(groups)
+    }
+
+    fn of(cell: &Cell) -> Self {
+        let subject = Subject {
+            experiment: cell.experiment.clone(),
+            model: cell.model.id.clone(),
+            defense: cell.stack_name(),
+            attack: cell.attack.chosen.id.clone(),
+            threat: cell.threat.id.clone(),
+            norm: cell.threat.norm,
+            goal: cell.threat.goal,
+        };
+        Self {
+            subject,
+            eps: cell.threat.eps.clone(),
+            seed: cell.seed,
+            outcomes: Vec::new(),
+            trace: Vec::new(),
+            cells: 0,
+            cells_expected: 0,
+            warnings: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, record: Option<crate::CellRecord>) {
+        self.cells_expected += 1;
+        let Some(record) = record else {
+            return;
+        };
+        self.cells += 1;
+        self.outcomes.extend(record.outcomes);
+        self.trace.extend(record.trace);
+        for warning in record.warnings {
+            if !self.warnings.contains(&warning) {
+                self.warnings.push(warning);
+            }
+        }
+    }
+
+    /// How every sample counts: as its status says, or, where the distance is minimised, at a radius.
+    pub(crate) fn judge(&self, radius: f64) -> Vec<Judged> {
+        self.outcomes.iter().map(|outcome| self.judge_sample(outcome, radius)).collect()
+    }
+
+    fn judge_sample(&self, outcome: &Outcome, radius: f64) -> Judged {
+        let best = self.distance(outcome);
+        let (broken, pred) = match (outcome.status, &self.eps) {
+            (status, _) if status.is_error() => (None, None),
+            (status, Some(_)) => (Some(status == Status::Broken), outcome.adv_pred),
+            (_, None) if best > radius => (Some(false), Some(outcome.clean_pred)),
+            (_, None) => (Some(true), outcome.adv_pred),
+        };
+        let spent = &outcome.spent;
+        Judged {
+            sample: outcome.sample,
+            label: outcome.label,
+            target: outcome.target,
+            clean_pred: outcome.clean_pred,
+            pred,
+            broken,
+            distance: best,
+            queries: spent.queries,
+            forwards: spent.forwards,
+            backwards: spent.backwards,
+        }
+    }
+
+    /// The distance of the adversarial in the norm of the threat model; infinite without one.
+    pub(crate) fn distance(&self, outcome: &Outcome) -> f64 {
+        match (outcome.status, self.subject.norm) {
+            (Status::Broken, Norm::Linf) => outcome.dist_linf,
+            (Status::Broken, Norm::L2) => outcome.dist_l2,
+            _ => f64::INFINITY,
+        }
+    }
+}
+
+impl Subject {
+    /// Tells subjects apart.
+    pub(crate) fn key(&self) -> [String; 7] {
+        let Self { experiment, model, defense, attack, threat, norm, goal } = self;
+        [experiment, model, defense, attack, threat, norm.name(), goal.name()].map(|part: &str| part.to_owned())
+    }
+}
+
+/// A share of samples, some of which may have ended in errors.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rate {
+    /// Samples that certainly count.
+    pub(crate) yes: u64,
+    /// Samples that may or may not.
+    pub(crate) errors: u64,
+    /// All samples.
+    pub(crate) total: u64,
+}
+
+impl Rate {
+    /// Counts answers, none being an error.
+    pub(crate) fn of(answers: impl IntoIterator<Item = Option<bool>>) -> Self {
+        let mut rate = Self::default();
+        for answer in answers {
+            rate.total += 1;
+            rate.yes += u64::from(answer == Some(true));
+            rate.errors += u64::from(answer.is_none());
+        }
+        rate
+    }
+
+    /// The rate, if there are samples and no errors.
+    pub(crate) fn value(self) -> Option<f64> {
+        self.bounds().filter(|_| self.errors == 0).map(|(low, _)| low)
+    }
+
+    /// The rate when no error counts, and when all do.
+    pub(crate) fn bounds(self) -> Option<(f64, f64)> {
+        let share = |count: u64| count as f64 / self.total as f64;
+        (self.total > 0).then(|| (share(self.yes), share(self.yes + self.errors)))
+    }
+
+    /// The 95 % interval, widened by the errors.
+    pub(crate) fn interval(self) -> Option<(f64, f64)> {
+        let (low, _) = crate::statistics::wilson(self.yes, self.total);
+        let (_, high) = crate::statistics::wilson(self.yes + self.errors, self.total);
+        (self.total > 0).then_some((low, high))
+    }
+}

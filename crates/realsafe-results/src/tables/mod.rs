@@ -1,0 +1,8 @@
+//! Tidy CSV: pure functions of plan and store, one observation per row, no clock and no host.
+
+pub(crate) mod curves;
+pub(crate) mod expectations;
+pub(crate) mod group;
+pub(crate) mod samples;
+pub(crate) mod summary;
+pub(crate) mod timings;

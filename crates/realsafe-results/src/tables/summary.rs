@@ -1,0 +1,319 @@
+//! `summary.csv`: a row per attack, defended model, threat model and seed; the worst case over all attacks; and mean
+//! and standard deviation over seeds.
+//!
+//! Rates are empty when a sample ended in an error: then they lie between the columns that count all errors as broken
+//! and all as robust, and the 95 % interval is widened by both. A sample is robust when its status says so; for
+//! attacks that minimise the distance, when its distance exceeds eps. Accuracy is the share of predictions on the
+//! attacked images that equal the label.
+
+use std::collections::BTreeMap;
+
+use realsafe_plan::Number;
+use serde::Serialize;
+
+use super::group::{Group, Judged, Rate, Subject};
+use crate::statistics::{deviation, mean, median};
+
+/// The attack of worst-case rows: a sample is broken when any attack breaks it.
+pub const WORST_CASE: &str = "worst-case";
+
+/// A row of `summary.csv`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SummaryRow {
+    /// The experiment.
+    pub experiment: String,
+    /// The model.
+    pub model: String,
+    /// The defense stack, or `none`.
+    pub defense: String,
+    /// The attack, or `worst-case`.
+    pub attack: String,
+    /// The threat model.
+    pub threat: String,
+    /// Its norm.
+    pub norm: String,
+    /// Its goal.
+    pub goal: String,
+    /// Its radius, as the spec spells it; empty where a minimal distance is all there is.
+    pub eps: String,
+    /// The seed, or `mean` or `deviation` over all seeds.
+    pub seed: String,
+    /// Samples in the store.
+    pub samples: Option<u64>,
+    /// Share of clean predictions that equal the label.
+    pub clean_accuracy: Option<f64>,
+    /// Share of predictions on attacked images that equal the label.
+    pub accuracy: Option<f64>,
+    /// Share of samples that the attacker does not break.
+    pub robust_accuracy: Option<f64>,
+    /// Lower end of its 95 % interval, with all errors broken.
+    pub robust_accuracy_low: Option<f64>,
+    /// Upper end of its 95 % interval, with all errors robust.
+    pub robust_accuracy_high: Option<f64>,
+    /// Robust accuracy with all errors broken.
+    pub robust_accuracy_low_errors: Option<f64>,
+    /// Robust accuracy with all errors robust.
+    pub robust_accuracy_high_errors: Option<f64>,
+    /// Samples that the attacker breaks.
+    pub success: Option<u64>,
+    /// Their share of all samples.
+    pub success_rate: Option<f64>,
+    /// Samples whose clean prediction equals the label.
+    pub initially_correct: Option<u64>,
+    /// Those among them that the attacker breaks.
+    pub success_initially_correct: Option<u64>,
+    /// Their share.
+    pub success_rate_initially_correct: Option<f64>,
+    /// Samples whose clean prediction is not the target; empty without targets.
+    pub initially_not_target: Option<u64>,
+    /// Those among them that the attacker breaks.
+    pub success_initially_not_target: Option<u64>,
+    /// Their share.
+    pub success_rate_initially_not_target: Option<f64>,
+    /// Samples that ended in an error.
+    pub errors: Option<u64>,
+    /// Median distance of adversarials in the norm, over all samples without errors; infinite where there is none.
+    pub median_distance: Option<f64>,
+    /// Mean distance of adversarials in the norm.
+    pub mean_distance: Option<f64>,
+    /// Mean images sent to the defended system per sample.
+    pub mean_queries: Option<f64>,
+    /// Mean forward passes per sample.
+    pub mean_forwards: Option<f64>,
+    /// Mean backward passes per sample.
+    pub mean_backwards: Option<f64>,
+    /// Cells in the store.
+    pub cells: Option<u64>,
+    /// Cells of the plan.
+    pub cells_expected: Option<u64>,
+    /// Whether all cells are there.
+    pub complete: bool,
+    /// What looked wrong, joined by `; `.
+    pub warnings: String,
+}
+
+/// A group at one eps, with the row's place in the summary.
+pub(crate) struct Entry {
+    pub(crate) subject: Subject,
+    pub(crate) eps: Option<Number>,
+    pub(crate) seed: u64,
+    pub(crate) judged: Vec<Judged>,
+    cells: u64,
+    cells_expected: u64,
+    warnings: Vec<String>,
+}
+
+/// The entries of one experiment: each attack at each eps in plan order, then the worst cases. `radii` gives the eps
+/// list of a group that minimises the distance.
+pub(crate) fn entries(groups: &[Group], radii: impl Fn(&Subject) -> Vec<Number>) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for group in groups {
+        let radii = match &group.eps {
+            Some(eps) => vec![Some(eps.clone())],
+            None => {
+                let listed = radii(&group.subject);
+                if listed.is_empty() { vec![None] } else { listed.into_iter().map(Some).collect() }
+            }
+        };
+        entries.extend(radii.into_iter().map(|eps| Entry {
+            subject: group.subject.clone(),
+            judged: group.judge(eps.as_ref().map_or(f64::MAX, Number::value)),
+            eps,
+            seed: group.seed,
+            cells: group.cells,
+            cells_expected: group.cells_expected,
+            warnings: group.warnings.clone(),
+        }));
+    }
+    let worst = worst_cases(&entries);
+    entries.extend(worst);
+    entries
+}
+
+/// One entry per defended model, threat model, eps and seed: the union over its attacks, sample by sample.
+fn worst_cases(entries: &[Entry]) -> Vec<Entry> {
+    let mut worst: Vec<Entry> = Vec::new();
+    let mut places = BTreeMap::new();
+    let mut rows: Vec<BTreeMap<u32, Judged>> = Vec::new();
+    for entry in entries {
+        let Subject { model, defense, threat, .. } = &entry.subject;
+        let eps = entry.eps.as_ref().map(|eps| eps.text());
+        let place = *places.entry((model, defense, threat, eps, entry.seed)).or_insert(worst.len());
+        if place == worst.len() {
+            let subject = Subject { attack: WORST_CASE.to_owned(), ..entry.subject.clone() };
+            let (cells, cells_expected, warnings) = (0, 0, Vec::new());
+            let (eps, seed, judged) = (entry.eps.clone(), entry.seed, Vec::new());
+            worst.push(Entry { subject, eps, seed, judged, cells, cells_expected, warnings });
+            rows.push(BTreeMap::new());
+        }
+        worst[place].cells += entry.cells;
+        worst[place].cells_expected += entry.cells_expected;
+        for judged in &entry.judged {
+            let union = |known: &mut Judged| *known = worse(known, judged);
+            rows[place].entry(judged.sample).and_modify(union).or_insert_with(|| judged.clone());
+        }
+    }
+    for (entry, rows) in worst.iter_mut().zip(rows) {
+        entry.judged = rows.into_values().collect();
+    }
+    worst
+}
+
+/// The better of two attacks on one sample, at the price of both.
+fn worse(a: &Judged, b: &Judged) -> Judged {
+    let broken = match (a.broken, b.broken) {
+        (Some(true), _) | (_, Some(true)) => Some(true),
+        (Some(false), Some(false)) => Some(false),
+        _ => None,
+    };
+    let wrong = |judged: &&Judged| judged.pred.is_some_and(|pred| pred != judged.label);
+    // Without a wrong prediction, an unknown one might have been wrong.
+    let pred = match [a, b].into_iter().find(wrong) {
+        Some(judged) => judged.pred,
+        None => a.pred.and(b.pred),
+    };
+    Judged {
+        broken,
+        pred,
+        distance: a.distance.min(b.distance),
+        queries: a.queries + b.queries,
+        forwards: a.forwards + b.forwards,
+        backwards: a.backwards + b.backwards,
+        ..a.clone()
+    }
+}
+
+impl Entry {
+    /// Share of predictions on attacked images that equal the label.
+    fn accuracy(&self) -> Rate {
+        Rate::of(self.judged.iter().map(|judged| judged.pred.map(|pred| pred == judged.label)))
+    }
+
+    /// Share of broken samples among some.
+    fn success(&self, among: impl Fn(&Judged) -> bool) -> Rate {
+        Rate::of(self.judged.iter().filter(|judged| among(judged)).map(|judged| judged.broken))
+    }
+
+    /// Whether all cells are there.
+    pub(crate) const fn is_complete(&self) -> bool {
+        self.cells == self.cells_expected
+    }
+
+    /// The distances of all samples without errors.
+    pub(crate) fn distances(&self) -> Vec<f64> {
+        self.judged.iter().filter(|judged| judged.broken.is_some()).map(|judged| judged.distance).collect()
+    }
+
+    /// Mean of something over all samples.
+    fn mean(&self, of: impl Fn(&Judged) -> u64) -> Option<f64> {
+        mean(&self.judged.iter().map(|judged| of(judged) as f64).collect::<Vec<_>>())
+    }
+
+    /// The row of the summary.
+    fn row(&self) -> SummaryRow {
+        let robust = Rate::of(self.judged.iter().map(Judged::robust_answer));
+        let (interval, bounds) = (robust.interval(), robust.bounds());
+        let success = self.success(|_| true);
+        let correct = self.success(Judged::is_initially_correct);
+        let not_target = self
+            .subject
+            .goal
+            .has_target()
+            .then(|| self.success(|judged| judged.target.is_none_or(|target| judged.clean_pred != target)));
+        let distances = self.distances();
+        let finite: Vec<f64> = distances.iter().copied().filter(|distance| distance.is_finite()).collect();
+        SummaryRow {
+            seed: self.seed.to_string(),
+            samples: Some(robust.total),
+            clean_accuracy: Rate::of(self.judged.iter().map(Judged::clean_answer)).value(),
+            accuracy: self.accuracy().value(),
+            robust_accuracy: robust.value(),
+            robust_accuracy_low: interval.map(|(low, _)| low),
+            robust_accuracy_high: interval.map(|(_, high)| high),
+            robust_accuracy_low_errors: bounds.map(|(low, _)| low),
+            robust_accuracy_high_errors: bounds.map(|(_, high)| high),
+            success: Some(success.yes),
+            success_rate: success.value(),
+            initially_correct: Some(correct.total),
+            success_initially_correct: Some(correct.yes),
+            success_rate_initially_correct: correct.value(),
+            initially_not_target: not_target.map(|rate| rate.total),
+            success_initially_not_target: not_target.map(|rate| rate.yes),
+            success_rate_initially_not_target: not_target.and_then(Rate::value),
+            errors: Some(robust.errors),
+            median_distance: median(&distances),
+            mean_distance: mean(&finite),
+            mean_queries: self.mean(|judged| judged.queries),
+            mean_forwards: self.mean(|judged| judged.forwards),
+            mean_backwards: self.mean(|judged| judged.backwards),
+            cells: Some(self.cells),
+            cells_expected: Some(self.cells_expected),
+            complete: self.is_complete(),
+            warnings: self.warnings.join("; "),
+            ..self.blank()
+        }
+    }
+
+    /// A row that says only what it is about.
+    fn blank(&self) -> SummaryRow {
+        let Subject { experiment, model, defense, attack, threat, norm, goal } = self.subject.clone();
+        SummaryRow {
+            experiment,
+            model,
+            defense,
+            attack,
+            threat,
+            norm: norm.name().to_owned(),
+            goal: goal.name().to_owned(),
+            eps: self.eps.as_ref().map(|eps| eps.text().to_owned()).unwrap_or_default(),
+            ..SummaryRow::default()
+        }
+    }
+}
+
+/// The rows of some entries, followed by mean and standard deviation wherever there are several seeds.
+pub(crate) fn summary_rows(entries: &[Entry]) -> Vec<SummaryRow> {
+    let mut rows: Vec<SummaryRow> = entries.iter().map(Entry::row).collect();
+    let mut seeds: Vec<Vec<usize>> = Vec::new();
+    let mut places = BTreeMap::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let place =
+            *places.entry((entry.subject.key(), entry.eps.as_ref().map(|eps| eps.text()))).or_insert(seeds.len());
+        if place == seeds.len() {
+            seeds.push(Vec::new());
+        }
+        seeds[place].push(index);
+    }
+    for indices in seeds.iter().filter(|indices| indices.len() > 1) {
+        let of_seeds: Vec<SummaryRow> = indices.iter().map(|index| rows[*index].clone()).collect();
+        let blank = entries[indices[0]].blank();
+        rows.push(over_seeds("mean", &blank, &of_seeds, mean));
+        rows.push(over_seeds("deviation", &blank, &of_seeds, deviation));
+    }
+    rows
+}
+
+/// A statistic over seeds of everything that is not a count; empty where a seed lacks it.
+fn over_seeds(name: &str, blank: &SummaryRow, rows: &[SummaryRow], statistic: fn(&[f64]) -> Option<f64>) -> SummaryRow {
+    let over = |of: fn(&SummaryRow) -> Option<f64>| {
+        rows.iter().map(of).collect::<Option<Vec<f64>>>().and_then(|values| statistic(&values))
+    };
+    SummaryRow {
+        seed: name.to_owned(),
+        clean_accuracy: over(|row| row.clean_accuracy),
+        accuracy: over(|row| row.accuracy),
+        robust_accuracy: over(|row| row.robust_accuracy),
+        robust_accuracy_low_errors: over(|row| row.robust_accuracy_low_errors),
+        robust_accuracy_high_errors: over(|row| row.robust_accuracy_high_errors),
+        success_rate: over(|row| row.success_rate),
+        success_rate_initially_correct: over(|row| row.success_rate_initially_correct),
+        success_rate_initially_not_target: over(|row| row.success_rate_initially_not_target),
+        median_distance: over(|row| row.median_distance),
+        mean_distance: over(|row| row.mean_distance),
+        mean_queries: over(|row| row.mean_queries),
+        mean_forwards: over(|row| row.mean_forwards),
+        mean_backwards: over(|row| row.mean_backwards),
+        complete: rows.iter().all(|row| row.complete),
+        ..blank.clone()
+    }
+}
