@@ -1,0 +1,113 @@
+//! What an attack is given: rows of samples, each with its own label, target, radius and random streams.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::StandardNormal;
+use realsafe_plan::{Goal, Norm};
+
+use crate::random::{Purpose, StreamKey, stream};
+use crate::{Rows, Select};
+
+/// The samples that an attack works on. Rows come and go between steps; whatever depends on the row's place is wrong.
+#[derive(Clone)]
+pub struct Batch {
+    /// The clean images `[n, channels, height, width]`.
+    pub images: Tensor<4>,
+    /// The true class of each row.
+    pub labels: Vec<u32>,
+    /// The target class of each row, where the goal has one.
+    pub targets: Vec<Option<u32>>,
+    /// The radius of each row; infinite where the attack minimises the distance.
+    pub eps: Vec<f32>,
+    /// The index of each row in the dataset.
+    pub samples: Vec<u32>,
+    /// The norm of the threat model.
+    pub norm: Norm,
+    /// The goal of the threat model.
+    pub goal: Goal,
+    /// The restart, from 0.
+    pub restart: u32,
+    /// The step, from 0.
+    pub step: u32,
+    pub(crate) seed: u64,
+    pub(crate) slots: Vec<usize>,
+}
+
+impl Batch {
+    /// The number of rows.
+    pub const fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether no row is left.
+    pub const fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Channels, height and width.
+    pub fn shape(&self) -> [usize; 3] {
+        let [_, channels, height, width] = self.images.dims();
+        [channels, height, width]
+    }
+
+    /// Where the tensors live.
+    pub fn device(&self) -> Device {
+        self.images.device()
+    }
+
+    /// The class that the loss is taken for, and the sign with which an attacker raises it:
+    /// away from the label, or towards the target.
+    pub fn aim(&self, row: usize) -> (u32, f32) {
+        match self.targets[row] {
+            Some(target) => (target, -1.0),
+            None => (self.labels[row], 1.0),
+        }
+    }
+
+    /// Whether a prediction fulfils the goal of a row.
+    pub fn reached(&self, row: usize, prediction: Option<u32>) -> bool {
+        prediction.is_some_and(|prediction| self.goal.reached(prediction, self.labels[row], self.targets[row]))
+    }
+
+    /// The random stream of a row for a purpose, at this restart and step.
+    pub fn stream(&self, row: usize, purpose: Purpose) -> ChaCha8Rng {
+        let (sample, restart, step) = (self.samples[row].into(), self.restart.into(), self.step.into());
+        stream(StreamKey { seed: self.seed, purpose, sample, restart, step })
+    }
+
+    /// An image per row, filled from the row's own stream.
+    pub fn draw(&self, purpose: Purpose, mut fill: impl FnMut(usize, &mut ChaCha8Rng, &mut [f32])) -> Tensor<4> {
+        let [channels, height, width] = self.shape();
+        let size = channels * height * width;
+        let mut values = vec![0.0; self.len() * size];
+        for (row, pixels) in values.chunks_exact_mut(size).enumerate() {
+            fill(row, &mut self.stream(row, purpose), pixels);
+        }
+        Tensor::from_data(TensorData::new(values, [self.len(), channels, height, width]), &self.device())
+    }
+}
+
+impl Select for Batch {
+    fn choose(&self, rows: &Rows) -> Self {
+        Self {
+            images: self.images.choose(rows),
+            labels: self.labels.choose(rows),
+            targets: self.targets.choose(rows),
+            eps: self.eps.choose(rows),
+            samples: self.samples.choose(rows),
+            slots: self.slots.choose(rows),
+            ..*self
+        }
+    }
+}
+
+/// Fills with numbers from the uniform distribution on `[-1, 1)`.
+pub fn fill_uniform(random: &mut ChaCha8Rng, values: &mut [f32]) {
+    values.fill_with(|| random.random::<f32>().mul_add(2.0, -1.0));
+}
+
+/// Fills with numbers from the standard normal distribution.
+pub fn fill_gaussian(random: &mut ChaCha8Rng, values: &mut [f32]) {
+    values.fill_with(|| random.sample(StandardNormal));
+}

@@ -1,0 +1,312 @@
+//! The loop around every attack: restarts, steps, early exit, compaction, budgets, recording and verification.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use realsafe_plan::{Budget, Cost, Goal, Norm, Success};
+
+use crate::logits::read;
+use crate::oracle::{Account, Door, Found, Rules};
+use crate::projection::{Distances, in_box};
+use crate::{Attack, Batch, DefendedModel, Oracle, Rows, Run, Samples, Select, Stop};
+
+/// Everything that an attack on some samples needs to be told.
+pub struct Task {
+    /// The victim.
+    pub model: DefendedModel,
+    /// The clean images and labels.
+    pub samples: Samples,
+    /// The index of each sample in the dataset.
+    pub indices: Vec<u32>,
+    /// The target of each sample, where the goal has one.
+    pub targets: Vec<Option<u32>>,
+    /// The prediction on each clean image.
+    pub clean: Vec<u32>,
+    /// The norm.
+    pub norm: Norm,
+    /// The goal.
+    pub goal: Goal,
+    /// The radius; none for attacks that minimise the distance.
+    pub eps: Option<f64>,
+    /// Which images decide.
+    pub success: Success,
+    /// How often the attack starts on what it has not broken.
+    pub restarts: u32,
+    /// Hard limits per sample.
+    pub budget: Budget,
+    /// Steps after which iterates are judged and recorded.
+    pub record: Vec<u32>,
+    /// The seed of all random streams.
+    pub seed: u64,
+}
+
+/// How the outside watches and stops a driver.
+#[derive(Clone, Copy)]
+pub struct Control<'a> {
+    /// Set to stop at the next step.
+    pub cancelled: &'a AtomicBool,
+    /// Told the number of rows that just made a step.
+    pub stepped: &'a dyn Fn(usize),
+}
+
+/// How the independent pass judges a final image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It does not fulfil the goal.
+    Robust,
+    /// It fulfils the goal inside the box and the ball.
+    Broken,
+    /// It is not finite, or outside the box or the ball.
+    Invalid,
+    /// The attack was told that it fulfils the goal, and it does not.
+    Disputed,
+}
+
+/// What became of a sample.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    /// The verdict of the independent pass.
+    pub verdict: Verdict,
+    /// The final image.
+    pub pixels: Vec<f32>,
+    /// The prediction of the independent pass.
+    pub prediction: Option<u32>,
+    /// Distances from the clean image; infinite where a distance was to be minimised and nothing was found.
+    pub distances: Distances,
+    /// What was spent.
+    pub spent: Cost,
+    /// Queries spent when the first adversarial was found.
+    pub first_success: Option<u64>,
+}
+
+/// A sample at a recorded step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Recorded {
+    /// The position of the sample in the task.
+    pub slot: usize,
+    /// The step, counted through restarts.
+    pub step: u32,
+    /// Queries spent so far.
+    pub queries: u64,
+    /// The prediction on the iterate.
+    pub prediction: Option<u32>,
+    /// Its distance in the norm of the threat model.
+    pub distance: f64,
+    /// Whether an adversarial had been found by then.
+    pub broken: bool,
+}
+
+/// Runs one attack on one task.
+pub struct Driver<'a> {
+    task: Task,
+    device: Device,
+    control: Control<'a>,
+    oracle: Oracle,
+    /// The last iterate of each sample that the oracle found no adversarial for.
+    last: Vec<Option<Vec<f32>>>,
+    judgements: Vec<Option<Judgement>>,
+    recorded: Vec<Recorded>,
+}
+
+impl<'a> Driver<'a> {
+    /// Runs an attack to its end and judges every sample.
+    ///
+    /// # Errors
+    /// See [`Stop`]; nothing is kept then.
+    pub fn run(task: Task, attack: &dyn Run, device: &Device, control: Control<'a>) -> Result<(Vec<Judgement>, Vec<Recorded>), Stop> {
+        let count = task.indices.len();
+        let rules = Rules {
+            norm: task.norm,
+            success: task.success,
+            minimises_distance: task.eps.is_none(),
+            budget: task.budget,
+        };
+        let oracle = Oracle {
+            model: task.model.clone(),
+            rules,
+            accounts: vec![Account::default(); count],
+            clean: task.samples.pixels.clone(),
+        };
+        let (last, judgements) = (vec![None; count], vec![None; count]);
+        let mut driver = Self { task, device: device.clone(), control, oracle, last, judgements, recorded: Vec::new() };
+        driver.credit_clean_errors();
+        attack.run(&mut driver)?;
+        let judgements = driver.judgements.into_iter().map(|judgement| judgement.expect("every sample is judged"));
+        let mut recorded = driver.recorded;
+        recorded.sort_by_key(|point| (point.slot, point.step));
+        Ok((judgements.collect(), recorded))
+    }
+
+    /// Makes all restarts of an attack, each on what the ones before have not broken.
+    pub(crate) fn drive<A: Attack>(&mut self, attack: &A) -> Result<(), Stop> {
+        for restart in 0..self.task.restarts {
+            let unbroken = |judgement: &Option<Judgement>| {
+                judgement.as_ref().is_none_or(|judgement| judgement.verdict == Verdict::Robust)
+            };
+            let slots: Vec<usize> = (0..self.judgements.len()).filter(|&slot| unbroken(&self.judgements[slot])).collect();
+            if slots.is_empty() {
+                break;
+            }
+            let open = slots.iter().copied().filter(|&slot| !self.is_finished(slot)).collect();
+            self.restart(attack, open, restart)?;
+            self.settle(&slots)?;
+        }
+        Ok(())
+    }
+
+    fn restart<A: Attack>(&mut self, attack: &A, slots: Vec<usize>, restart: u32) -> Result<(), Stop> {
+        let payable: Vec<usize> = slots.into_iter().filter(|&slot| self.oracle.covers(slot, attack.start_cost())).collect();
+        if payable.is_empty() {
+            return Ok(());
+        }
+        let mut batch = self.batch(payable, restart);
+        let mut state = attack.start(A::Door::open(&mut self.oracle), &batch)?;
+        for step in 0..attack.steps() {
+            if self.control.cancelled.load(Ordering::Relaxed) {
+                return Err(Stop::Cancelled);
+            }
+            let goes_on = |slot: usize| !self.is_finished(slot) && self.oracle.covers(slot, attack.step_cost());
+            let (stay, leave): (Vec<usize>, Vec<usize>) = (0..batch.len()).partition(|&row| goes_on(batch.slots[row]));
+            if !leave.is_empty() {
+                self.keep_iterates(&batch, leave, || attack.iterates(&batch, &state))?;
+                if stay.is_empty() {
+                    return Ok(());
+                }
+                let rows = Rows::new(stay, &self.device);
+                batch = batch.choose(&rows);
+                state = state.choose(&rows);
+            }
+            batch.step = step;
+            attack.step(A::Door::open(&mut self.oracle), &batch, &mut state)?;
+            let counted = restart * attack.steps() + step + 1;
+            if self.task.record.contains(&counted) {
+                self.record(&batch, &attack.iterates(&batch, &state), counted)?;
+            }
+            (self.control.stepped)(batch.len());
+        }
+        self.keep_iterates(&batch, (0..batch.len()).collect(), || attack.iterates(&batch, &state))
+    }
+
+    /// Whether a sample needs no more steps.
+    fn is_finished(&self, slot: usize) -> bool {
+        let account = &self.oracle.accounts[slot];
+        match &account.found {
+            Some(found) => !self.oracle.rules.minimises_distance || found.distance == 0.0,
+            None => false,
+        }
+    }
+
+    /// Where any image decides, a clean image that fulfils the goal is an adversarial at distance 0.
+    fn credit_clean_errors(&mut self) {
+        if self.task.success == Success::Last && self.task.eps.is_some() {
+            return;
+        }
+        for slot in 0..self.task.indices.len() {
+            let (label, target) = (self.task.samples.labels[slot], self.task.targets[slot]);
+            if self.task.goal.reached(self.task.clean[slot], label, target) {
+                let pixels = self.oracle.clean(slot).to_vec();
+                let account = &mut self.oracle.accounts[slot];
+                account.found = Some(Found { pixels, distance: 0.0 });
+                account.first_success = Some(0);
+            }
+        }
+    }
+
+    fn batch(&self, slots: Vec<usize>, restart: u32) -> Batch {
+        let of_slots = |values: &[u32]| slots.iter().map(|&slot| values[slot]).collect::<Vec<u32>>();
+        let images = self.upload(slots.iter().map(|&slot| self.oracle.clean(slot)), slots.len());
+        #[expect(clippy::cast_possible_truncation, reason = "radii are single precision on every device")]
+        let eps = self.task.eps.map_or(f32::INFINITY, |eps| eps as f32);
+        Batch {
+            images,
+            labels: of_slots(&self.task.samples.labels),
+            targets: slots.iter().map(|&slot| self.task.targets[slot]).collect(),
+            eps: vec![eps; slots.len()],
+            samples: of_slots(&self.task.indices),
+            norm: self.task.norm,
+            goal: self.task.goal,
+            restart,
+            step: 0,
+            seed: self.task.seed,
+            slots,
+        }
+    }
+
+    fn upload<'i>(&self, images: impl Iterator<Item = &'i [f32]>, count: usize) -> Tensor<4> {
+        let [channels, height, width] = self.task.samples.shape;
+        let mut pixels = Vec::with_capacity(count * channels * height * width);
+        images.for_each(|image| pixels.extend_from_slice(image));
+        Tensor::from_data(TensorData::new(pixels, [count, channels, height, width]), &self.device)
+    }
+
+    /// Keeps the iterates of rows that leave, where no adversarial was found.
+    fn keep_iterates(&mut self, batch: &Batch, rows: Vec<usize>, iterates: impl FnOnce() -> Tensor<4>) -> Result<(), Stop> {
+        let open = rows.into_iter().filter(|&row| self.oracle.accounts[batch.slots[row]].found.is_none());
+        let rows: Vec<usize> = open.collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let pixels = read(iterates().choose(&Rows::new(rows.clone(), &self.device)))?;
+        for (row, image) in rows.iter().zip(pixels.chunks_exact(pixels.len() / rows.len())) {
+            self.last[batch.slots[*row]] = Some(image.to_vec());
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, batch: &Batch, iterates: &Tensor<4>, step: u32) -> Result<(), Stop> {
+        let predictions = self.oracle.model.padded_logits(iterates)?.predictions();
+        let pixels = read(iterates.clone())?;
+        for (row, image) in pixels.chunks_exact(pixels.len() / batch.len()).enumerate() {
+            let slot = batch.slots[row];
+            let account = &self.oracle.accounts[slot];
+            self.recorded.push(Recorded {
+                slot,
+                step,
+                queries: account.spent.queries,
+                prediction: predictions[row],
+                distance: Distances::between(self.oracle.clean(slot), image).in_norm(self.task.norm),
+                broken: account.found.is_some() || batch.reached(row, predictions[row]),
+            });
+        }
+        Ok(())
+    }
+
+    /// The independent pass: judges the final image of each slot anew, from its stored pixels alone.
+    fn settle(&mut self, slots: &[usize]) -> Result<(), Stop> {
+        let finals: Vec<Vec<f32>> = slots.iter().map(|&slot| self.final_pixels(slot)).collect();
+        let images = self.upload(finals.iter().map(Vec::as_slice), finals.len());
+        let predictions = self.oracle.model.padded_logits(&images)?.predictions();
+        for ((&slot, pixels), prediction) in slots.iter().zip(finals).zip(predictions) {
+            let account = &self.oracle.accounts[slot];
+            let mut distances = Distances::between(self.oracle.clean(slot), &pixels);
+            let (label, target) = (self.task.samples.labels[slot], self.task.targets[slot]);
+            let reached = prediction.is_some_and(|prediction| self.task.goal.reached(prediction, label, target));
+            let inside = self.task.eps.is_none_or(|eps| distances.in_norm(self.task.norm) <= self.task.norm.tolerance(eps));
+            let verdict = if !in_box(&pixels) || !inside || prediction.is_none() {
+                Verdict::Invalid
+            } else {
+                match (reached, account.found.is_some()) {
+                    (true, true) => Verdict::Broken,
+                    (false, true) => Verdict::Disputed,
+                    // A minimal distance was asked for, and no query was adversarial.
+                    (_, false) if self.task.eps.is_none() => Verdict::Robust,
+                    (true, false) => Verdict::Broken,
+                    (false, false) => Verdict::Robust,
+                }
+            };
+            if self.task.eps.is_none() && verdict == Verdict::Robust {
+                distances = Distances::INFINITE;
+            }
+            let spent = account.spent;
+            let first_success = account.first_success.or((verdict == Verdict::Broken).then_some(spent.queries));
+            self.judgements[slot] = Some(Judgement { verdict, pixels, prediction, distances, spent, first_success });
+        }
+        Ok(())
+    }
+
+    /// The adversarial that was found, else the last iterate, else the clean image.
+    fn final_pixels(&mut self, slot: usize) -> Vec<f32> {
+        let found = self.oracle.accounts[slot].found.as_ref().map(|found| found.pixels.clone());
+        found.or_else(|| self.last[slot].take()).unwrap_or_else(|| self.oracle.clean(slot).to_vec())
+    }
+}

@@ -1,0 +1,44 @@
+//! The vocabulary on burn: images, models, defenses, attacks, the doors that attacks go through, and the driver that
+//! runs them.
+//!
+//! No backend is named outside [`device`]: burn's [`Tensor`](burn::tensor::Tensor) and
+//! [`Device`](burn::tensor::Device) carry none.
+
+mod attack;
+mod batch;
+mod catalogue;
+mod dataset;
+mod defense;
+pub mod device;
+mod driver;
+mod logits;
+mod loss;
+mod model;
+mod oracle;
+pub mod projection;
+pub mod random;
+mod recipe;
+mod rows;
+mod trainable;
+
+pub use attack::{Attack, AttackContext, Run, Stop};
+pub use batch::{Batch, fill_gaussian, fill_uniform};
+pub use catalogue::{AttackEntry, DatasetEntry, DefenseEntry, Locations, ModelEntry, RecipeEntry, catalogue};
+pub use dataset::{Dataset, Samples};
+pub use defense::{DefendedModel, Defense};
+pub use driver::{Control, Driver, Judgement, Recorded, Task, Verdict};
+pub use logits::{Logits, read};
+pub use loss::{Loss, margin};
+pub use model::Model;
+pub use oracle::{Door, Gradients, Labels, Oracle, Role, Scores};
+pub use recipe::{Objective, Recipe, TrainingBatch};
+pub use rows::{Rows, Select};
+pub use trainable::{Trainable, TrainableEntry, TrainingState};
+
+pub use inventory;
+
+/// The text of a panic.
+pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no reason given".to_owned())
+}

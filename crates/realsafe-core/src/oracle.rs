@@ -1,0 +1,282 @@
+//! The doors through which attacks reach their victim, and the account that is kept of it.
+//!
+//! The oracle charges every propagation to the sample it was made for, enforces hard budgets, and remembers each
+//! sample's first (or nearest) adversarial. Rows are padded to a few fixed counts, so that what a backend
+//! computes for a row does not depend on how many others there are.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use realsafe_plan::{Budget, Cost, Norm, ROW_COUNTS, Success};
+
+use crate::logits::read;
+use crate::projection::{Distances, in_box};
+use crate::{Batch, DefendedModel, Logits, Loss, Rows, Samples, Select, Stop};
+
+/// What an image is to the attack that sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A candidate for the result: it counts as success where iterates count.
+    Iterate,
+    /// A measurement, such as a random direction; it counts only under `success = "any-query"`.
+    Probe,
+}
+
+/// The victim's predicted labels.
+pub trait Labels {
+    /// The predicted class of each image; none where the model gives NaN.
+    ///
+    /// # Errors
+    /// See [`Stop`].
+    fn labels(&mut self, batch: &Batch, images: &Tensor<4>, role: Role) -> Result<Vec<Option<u32>>, Stop>;
+}
+
+/// The victim's logits.
+pub trait Scores: Labels {
+    /// The logits of each image.
+    ///
+    /// # Errors
+    /// See [`Stop`].
+    fn scores(&mut self, batch: &Batch, images: &Tensor<4>, role: Role) -> Result<Logits, Stop>;
+}
+
+/// The victim's gradients.
+pub trait Gradients: Scores {
+    /// The logits of each image, and the gradient `[n, channels, height, width]` along which the attacker's objective
+    /// rises: the loss for the label, or minus the loss for the target.
+    ///
+    /// # Errors
+    /// See [`Stop`].
+    fn gradient(&mut self, batch: &Batch, images: &Tensor<4>, loss: Loss, role: Role) -> Result<(Logits, Tensor<4>), Stop>;
+}
+
+/// What the driver can open for an attack.
+pub trait Door {
+    /// Opens the door.
+    fn open(oracle: &mut Oracle) -> &mut Self;
+}
+
+impl Door for dyn Labels {
+    fn open(oracle: &mut Oracle) -> &mut Self {
+        oracle
+    }
+}
+
+impl Door for dyn Scores {
+    fn open(oracle: &mut Oracle) -> &mut Self {
+        oracle
+    }
+}
+
+impl Door for dyn Gradients {
+    fn open(oracle: &mut Oracle) -> &mut Self {
+        oracle
+    }
+}
+
+/// An adversarial that the oracle saw.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) pixels: Vec<f32>,
+    pub(crate) distance: f64,
+}
+
+/// What is kept per sample.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Account {
+    pub(crate) spent: Cost,
+    pub(crate) found: Option<Found>,
+    pub(crate) first_success: Option<u64>,
+}
+
+/// What counts as success, and how much it may cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    pub(crate) norm: Norm,
+    pub(crate) success: Success,
+    /// Whether a nearer adversarial replaces the one that was found.
+    pub(crate) minimises_distance: bool,
+    pub(crate) budget: Budget,
+}
+
+/// The victim with its books.
+pub struct Oracle {
+    pub(crate) model: DefendedModel,
+    pub(crate) rules: Rules,
+    pub(crate) accounts: Vec<Account>,
+    /// The clean pixels of every sample of the cell.
+    pub(crate) clean: Vec<f32>,
+}
+
+impl Oracle {
+    /// The clean pixels of a slot.
+    pub(crate) fn clean(&self, slot: usize) -> &[f32] {
+        let size = self.clean.len() / self.accounts.len();
+        &self.clean[slot * size..(slot + 1) * size]
+    }
+
+    /// Whether a sample's budget covers a cost.
+    pub(crate) fn covers(&self, slot: usize, cost: Cost) -> bool {
+        let after = self.accounts[slot].spent.plus(cost);
+        let Budget { queries, forwards, backwards } = self.rules.budget;
+        let within = |limit: Option<u64>, amount: u64| limit.is_none_or(|limit| amount <= limit);
+        within(queries, after.queries) && within(forwards, after.forwards) && within(backwards, after.backwards)
+    }
+
+    fn charge(&mut self, batch: &Batch, cost: Cost) -> Result<(), Stop> {
+        if let Some(row) = (0..batch.len()).find(|&row| !self.covers(batch.slots[row], cost)) {
+            return Err(Stop::Budget { sample: batch.samples[row] });
+        }
+        for &slot in &batch.slots {
+            let account = &mut self.accounts[slot];
+            account.spent = account.spent.plus(cost);
+        }
+        Ok(())
+    }
+
+    /// Remembers the adversarials among images that were sent.
+    fn remember(&mut self, batch: &Batch, images: &Tensor<4>, logits: &Logits, role: Role) -> Result<(), Stop> {
+        match (self.rules.success, role) {
+            (Success::Last, _) | (Success::AnyIterate, Role::Probe) => return Ok(()),
+            (Success::AnyIterate, Role::Iterate) | (Success::AnyQuery, _) => {}
+        }
+        let predictions = logits.predictions();
+        let open = |slot: usize| self.rules.minimises_distance || self.accounts[slot].found.is_none();
+        let rows = (0..batch.len()).filter(|&row| open(batch.slots[row]) && batch.reached(row, predictions[row]));
+        let rows: Vec<usize> = rows.collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let pixels = read(images.choose(&Rows::new(rows.clone(), &batch.device())))?;
+        for (row, image) in rows.iter().zip(pixels.chunks_exact(pixels.len() / rows.len())) {
+            let slot = batch.slots[*row];
+            let distance = Distances::between(self.clean(slot), image).in_norm(self.rules.norm);
+            let nearer = self.accounts[slot].found.as_ref().is_none_or(|found| distance < found.distance);
+            if in_box(image) && distance <= self.rules.norm.tolerance(batch.eps[*row].into()) && nearer {
+                let account = &mut self.accounts[slot];
+                account.first_success.get_or_insert(account.spent.queries);
+                account.found = Some(Found { pixels: image.to_vec(), distance });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Labels for Oracle {
+    fn labels(&mut self, batch: &Batch, images: &Tensor<4>, role: Role) -> Result<Vec<Option<u32>>, Stop> {
+        self.scores(batch, images, role).map(|logits| logits.predictions())
+    }
+}
+
+impl Scores for Oracle {
+    fn scores(&mut self, batch: &Batch, images: &Tensor<4>, role: Role) -> Result<Logits, Stop> {
+        self.charge(batch, Cost::forward(1))?;
+        let logits = self.model.padded_logits(images)?;
+        self.remember(batch, images, &logits, role)?;
+        Ok(logits)
+    }
+}
+
+impl Gradients for Oracle {
+    fn gradient(&mut self, batch: &Batch, images: &Tensor<4>, loss: Loss, role: Role) -> Result<(Logits, Tensor<4>), Stop> {
+        self.charge(batch, Cost::gradient(1))?;
+        let mut logits = Logits::empty();
+        let mut gradients = Vec::new();
+        for piece in pieces(batch.len()) {
+            let mut part = Logits::empty();
+            let gradient = self.model.gradient(piece.cut(images), |output| {
+                let (dims, device) = (output.dims(), output.device());
+                part = Logits::read(output)?;
+                part.truncate(piece.rows);
+                let mut cotangent = vec![0.0; dims[0] * dims[1]];
+                for (index, (row, derivative)) in part.rows().zip(cotangent.chunks_exact_mut(dims[1])).enumerate() {
+                    let (class, sign) = batch.aim(piece.start + index);
+                    loss.evaluate(row, class, derivative);
+                    derivative.iter_mut().for_each(|value| *value *= sign);
+                }
+                Ok(Tensor::from_data(TensorData::new(cotangent, dims), &device))
+            })?;
+            gradients.push(gradient.narrow(0, 0, piece.rows));
+            logits.append(part);
+        }
+        self.remember(batch, images, &logits, role)?;
+        Ok((logits, Tensor::cat(gradients, 0)))
+    }
+}
+
+impl DefendedModel {
+    /// The logits of images, without a tape, in padded pieces.
+    pub(crate) fn padded_logits(&self, images: &Tensor<4>) -> Result<Logits, Stop> {
+        let mut logits = Logits::empty();
+        for piece in pieces(images.dims()[0]) {
+            let mut part = Logits::read(self.logits(piece.cut(images)))?;
+            part.truncate(piece.rows);
+            logits.append(part);
+        }
+        Ok(logits)
+    }
+
+    /// The logits of samples, computed and padded as an attack would see them.
+    ///
+    /// # Errors
+    /// The device's own message when it fails.
+    pub fn judge(&self, samples: &Samples, device: &Device) -> Result<Logits, Stop> {
+        let [channels, height, width] = samples.shape;
+        let data = TensorData::new(samples.pixels.clone(), [samples.labels.len(), channels, height, width]);
+        self.padded_logits(&Tensor::from_data(data, device))
+    }
+}
+
+/// Consecutive rows that are sent to the network together, padded to a fixed count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Piece {
+    start: usize,
+    rows: usize,
+    padded: usize,
+}
+
+impl Piece {
+    /// Cuts the rows out of a batch of images, and repeats the last one as padding.
+    fn cut(self, images: &Tensor<4>) -> Tensor<4> {
+        let rows = if self.rows == images.dims()[0] { images.clone() } else { images.clone().narrow(0, self.start, self.rows) };
+        if self.rows == self.padded {
+            return rows;
+        }
+        let last = rows.clone().narrow(0, self.rows - 1, 1);
+        Tensor::cat(vec![rows, last.repeat_dim(0, self.padded - self.rows)], 0)
+    }
+}
+
+/// Splits rows into pieces that waste fewer rows of padding than the smallest count.
+fn pieces(mut rows: usize) -> Vec<Piece> {
+    let smallest = ROW_COUNTS[0];
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    while rows > 0 {
+        let enough = ROW_COUNTS.into_iter().find(|count| *count >= rows && count - rows < smallest);
+        let padded = enough.or_else(|| ROW_COUNTS.into_iter().rev().find(|count| *count <= rows)).unwrap_or(smallest);
+        let taken = padded.min(rows);
+        pieces.push(Piece { start, rows: taken, padded });
+        start += taken;
+        rows -= taken;
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_cover_all_rows_in_order_and_waste_little() {
+        for rows in 1..600 {
+            let pieces = pieces(rows);
+            let mut next = 0;
+            for piece in &pieces {
+                assert_eq!(piece.start, next);
+                assert!(ROW_COUNTS.contains(&piece.padded) && piece.rows <= piece.padded);
+                next += piece.rows;
+            }
+            assert_eq!(next, rows);
+            assert!(pieces.iter().map(|piece| piece.padded - piece.rows).sum::<usize>() < ROW_COUNTS[0]);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Networks as trainers see them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::optim::ModuleOptimizer;
+use burn::tensor::{Device, Gradients, Tensor};
+use realsafe_plan::Values;
+
+use crate::Model;
+
+/// A network in training state, together with the optimizer that updates it.
+pub trait Trainable: Send {
+    /// The logits `[n, classes]` of images `[n, channels, height, width]`, on autodiff.
+    ///
+    /// Batch norm takes the statistics of these images and updates its running ones, dropout drops.
+    fn forward(&self, images: Tensor<4>) -> Tensor<2>;
+
+    /// Makes one step of the optimizer with this learning rate.
+    ///
+    /// `gradients` are those of a loss over logits that [`Trainable::forward`] gave.
+    fn update(&mut self, rate: f64, gradients: Gradients);
+
+    /// The network as it is now, in evaluation state; later updates do not change it.
+    fn snapshot(&self) -> Arc<dyn Model>;
+
+    /// Writes the weights to a safetensors file that the model's parameter `weights` can name, replacing it if it exists.
+    ///
+    /// # Errors
+    /// A message that names the file.
+    fn save(&self, file: &Path) -> Result<(), String>;
+
+    /// Takes the weights of a file, of any kind that the model's parameter `weights` can name.
+    ///
+    /// # Errors
+    /// A message that names the file and what is wrong with it.
+    fn load(&mut self, file: &Path) -> Result<(), String>;
+
+    /// Everything that later updates depend on.
+    ///
+    /// # Errors
+    /// What could not be read from the device.
+    fn state(&self) -> Result<TrainingState, String>;
+
+    /// Takes up a state of a network of the same model with the same optimizer; what follows is as if it had never been
+    /// left.
+    ///
+    /// # Errors
+    /// What is damaged or does not fit.
+    fn restore(&mut self, state: TrainingState) -> Result<(), String>;
+}
+
+/// A network in the middle of training, in formats that only [`Trainable::restore`] reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrainingState {
+    /// Weights and running statistics.
+    pub network: Vec<u8>,
+    /// What the optimizer keeps per weight.
+    pub optimizer: Vec<u8>,
+}
+
+/// A registered way to train a model from scratch.
+pub struct TrainableEntry {
+    /// The name of the model's component, whose parameters it takes; `weights` is not looked at.
+    pub model: &'static str,
+    /// Builds the network with initial weights drawn from this seed.
+    pub build: fn(&Values, ModuleOptimizer, u64, &Device) -> Box<dyn Trainable>,
+}
+
+inventory::collect!(TrainableEntry);
+
+impl TrainableEntry {
+    /// The entry of a model's component, if it can be trained.
+    pub fn find(model: &str) -> Option<&'static Self> {
+        inventory::iter::<Self>().find(|entry| entry.model == model)
+    }
+}
