@@ -1,0 +1,17 @@
+//! Weights that the program carries, for `weights = "builtin:NAME"`.
+
+/// Names and contents; a line per file in the crate's `weights` folder.
+const BUILTIN: &[(&str, &[u8])] = &[
+    ("digits-pgd-at", include_bytes!("../weights/digits-pgd-at.safetensors")),
+    ("digits-standard", include_bytes!("../weights/digits-standard.safetensors")),
+];
+
+/// The safetensors file of that name, or nothing if there is none.
+pub fn builtin_weights(name: &str) -> Option<&'static [u8]> {
+    BUILTIN.iter().find(|(known, _)| *known == name).map(|(_, bytes)| *bytes)
+}
+
+/// The names of all weights that the program carries.
+pub(crate) fn builtin_names() -> impl Iterator<Item = &'static str> {
+    BUILTIN.iter().map(|(name, _)| *name)
+}

@@ -1,0 +1,59 @@
+//! What a network of this crate is, and how one becomes a [`Model`].
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use realsafe_core::{Locations, Model};
+use realsafe_plan::Values;
+
+use crate::weights;
+
+/// A network as a burn module whose parameters are named as in its checkpoints.
+pub(crate) trait Network: Module + Send + Sync + 'static {
+    /// Regular expressions and their replacements, applied in order, that turn the keys of known checkpoints into ours.
+    const RENAMES: &'static [(&'static str, &'static str)] = &[];
+
+    /// The network with untrained weights.
+    fn new(values: &Values, device: &Device) -> Self;
+
+    /// Logits `[n, classes]` of images `[n, channels, height, width]`.
+    fn forward(&self, images: Tensor<4>) -> Tensor<2>;
+
+    /// The same function in the form that is fastest in evaluation state.
+    fn folded(self) -> Self {
+        self
+    }
+}
+
+/// A network in evaluation state.
+#[derive(Debug)]
+pub(crate) struct Evaluation<N>(N);
+
+impl<N: Network> Evaluation<N> {
+    /// Puts a network into evaluation state, off autodiff.
+    ///
+    /// It is `valid` that does it: a batch norm whose flag is in training state would take the statistics of the
+    /// attacked batch, and overwrite its own, as soon as the images are on autodiff.
+    pub(crate) fn new(network: &N) -> Self {
+        Self(network.valid().folded())
+    }
+}
+
+impl<N: Network> Model for Evaluation<N> {
+    fn logits(&self, images: Tensor<4>) -> Tensor<2> {
+        self.0.forward(images)
+    }
+}
+
+/// The body of every [`realsafe_core::ModelEntry`]: a network with the weights that its parameters name.
+pub(crate) fn build<N: Network>(
+    values: &Values,
+    locations: &Locations,
+    device: &Device,
+) -> Result<Box<dyn Model>, String> {
+    if !values.is_set("weights") {
+        return Err("the network has no weights: name a file with `weights`, or train one first".to_owned());
+    }
+    let mut network = N::new(values, device);
+    weights::load(&mut network, &weights::Source::find(values.text("weights"), locations)?)?;
+    Ok(Box::new(Evaluation::new(&network)))
+}

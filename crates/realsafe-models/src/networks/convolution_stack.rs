@@ -1,0 +1,71 @@
+//! A stack of two strided convolutions and two linear layers for MNIST, common in certified training.
+//!
+//! Convolutions of 4x4 with stride 2 and padding 1 (16 and 32 channels), a linear layer of 100 and one of 10, with
+//! relus between them. It takes images `[1, 28, 28]` and gives 10 logits. Wong and Kolter trained it for their
+//! certificates, and the verification competitions know it as `cnn-a` of MNIST.
+//!
+//! State-dict keys: `0`, `2`, `5`, `7`, each with `weight` and `bias`, as an `nn.Sequential` with relus and a
+//! flattening between them has; or `conv1`, `conv2`, `linear1`, `linear2`.
+//!
+//! ## Reference
+//! Wong, Kolter, "Provable defenses against adversarial examples via the convex outer adversarial polytope",
+//! ICML 2018, arXiv:1711.00851.
+
+use burn::module::Module;
+use burn::nn::conv::Conv2d;
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor};
+use realsafe_core::{ModelEntry, TrainableEntry, inventory};
+use realsafe_plan::{Component, ModelTraits, Traits, Values};
+
+use crate::layers::{WEIGHTS, convolution, linear_by_rows};
+use crate::network::{Network, build};
+use crate::training::trainable;
+
+#[derive(Module, Debug)]
+struct ConvolutionStack {
+    conv1: Conv2d,
+    conv2: Conv2d,
+    linear1: Linear,
+    linear2: Linear,
+}
+
+impl Network for ConvolutionStack {
+    const RENAMES: &'static [(&'static str, &'static str)] =
+        &[(r"^0\.", "conv1."), (r"^2\.", "conv2."), (r"^5\.", "linear1."), (r"^7\.", "linear2.")];
+
+    fn new(_: &Values, device: &Device) -> Self {
+        Self {
+            conv1: convolution([1, 16], 4, 2, 1).init(device),
+            conv2: convolution([16, 32], 4, 2, 1).init(device),
+            linear1: LinearConfig::new(32 * 7 * 7, 100).init(device),
+            linear2: LinearConfig::new(100, 10).init(device),
+        }
+    }
+
+    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let hidden = relu(self.conv1.forward(images));
+        let hidden = relu(self.conv2.forward(hidden));
+        let hidden = relu(linear_by_rows(&self.linear1, hidden.flatten(1, 3)));
+        linear_by_rows(&self.linear2, hidden)
+    }
+}
+
+inventory::submit! {
+    ModelEntry {
+        component: Component {
+            id: "convolution-stack",
+            revision: 1,
+            source: include_str!("convolution_stack.rs"),
+            parameters: &[WEIGHTS],
+            example: "weights = \"weights/mnist-cnn-a-adv.pt\"",
+            traits: Traits::Model(ModelTraits { input: |_| [1, 28, 28], classes: |_| 10 }),
+        },
+        build: build::<ConvolutionStack>,
+    }
+}
+
+inventory::submit! {
+    TrainableEntry { model: "convolution-stack", build: trainable::<ConvolutionStack> }
+}

@@ -1,0 +1,68 @@
+//! A small convolutional network for 8x8 grey digits.
+//!
+//! Two convolutions of 3x3 (16 and 32 channels, padding 1), each followed by a relu; max-pooling of 2; a linear layer
+//! of 64, relu; a linear layer of 10. It has 38,250 parameters, takes images `[1, 8, 8]` as the dataset `digits`
+//! provides them, gives 10 logits, and is made to be trained and attacked in seconds on a CPU.
+//!
+//! State-dict keys: `conv1`, `conv2`, `linear1`, `linear2`, each with `weight` and `bias`.
+//!
+//! ## Reference
+//! LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition",
+//! Proceedings of the IEEE 86(11), 1998: the family of networks that this is a small member of.
+
+use burn::module::Module;
+use burn::nn::conv::Conv2d;
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor};
+use realsafe_core::{ModelEntry, TrainableEntry, inventory};
+use realsafe_plan::{Component, ModelTraits, Traits, Values};
+
+use crate::layers::{WEIGHTS, convolution, linear_by_rows, max_pool};
+use crate::network::{Network, build};
+use crate::training::trainable;
+
+#[derive(Module, Debug)]
+struct DigitsCnn {
+    conv1: Conv2d,
+    conv2: Conv2d,
+    linear1: Linear,
+    linear2: Linear,
+}
+
+impl Network for DigitsCnn {
+    fn new(_: &Values, device: &Device) -> Self {
+        Self {
+            conv1: convolution([1, 16], 3, 1, 1).init(device),
+            conv2: convolution([16, 32], 3, 1, 1).init(device),
+            linear1: LinearConfig::new(32 * 4 * 4, 64).init(device),
+            linear2: LinearConfig::new(64, 10).init(device),
+        }
+    }
+
+    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let hidden = relu(self.conv1.forward(images));
+        let hidden = relu(self.conv2.forward(hidden));
+        let hidden = max_pool(hidden);
+        let hidden = relu(linear_by_rows(&self.linear1, hidden.flatten(1, 3)));
+        linear_by_rows(&self.linear2, hidden)
+    }
+}
+
+inventory::submit! {
+    ModelEntry {
+        component: Component {
+            id: "digits-cnn",
+            revision: 1,
+            source: include_str!("digits_cnn.rs"),
+            parameters: &[WEIGHTS],
+            example: "weights = \"builtin:digits-standard\"",
+            traits: Traits::Model(ModelTraits { input: |_| [1, 8, 8], classes: |_| 10 }),
+        },
+        build: build::<DigitsCnn>,
+    }
+}
+
+inventory::submit! {
+    TrainableEntry { model: "digits-cnn", build: trainable::<DigitsCnn> }
+}

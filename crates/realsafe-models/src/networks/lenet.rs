@@ -1,0 +1,65 @@
+//! A LeNet with 3x3 convolutions for MNIST, as in AdverTorch.
+//!
+//! Two convolutions of 3x3 (32 and 64 channels, padding 1), each followed by a relu and max-pooling of 2; a linear
+//! layer of 200, relu; a linear layer of 10. It takes images `[1, 28, 28]` and gives 10 logits.
+//!
+//! State-dict keys: `conv1`, `conv2`, `linear1`, `linear2`, each with `weight` and `bias`.
+//!
+//! ## Reference
+//! Ding, Wang, Jin, "AdverTorch v0.1: An adversarial robustness toolbox based on PyTorch", arXiv:1902.07623.
+
+use burn::module::Module;
+use burn::nn::conv::Conv2d;
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor};
+use realsafe_core::{ModelEntry, TrainableEntry, inventory};
+use realsafe_plan::{Component, ModelTraits, Traits, Values};
+
+use crate::layers::{WEIGHTS, convolution, linear_by_rows, max_pool};
+use crate::network::{Network, build};
+use crate::training::trainable;
+
+#[derive(Module, Debug)]
+struct LeNet {
+    conv1: Conv2d,
+    conv2: Conv2d,
+    linear1: Linear,
+    linear2: Linear,
+}
+
+impl Network for LeNet {
+    fn new(_: &Values, device: &Device) -> Self {
+        Self {
+            conv1: convolution([1, 32], 3, 1, 1).init(device),
+            conv2: convolution([32, 64], 3, 1, 1).init(device),
+            linear1: LinearConfig::new(64 * 7 * 7, 200).init(device),
+            linear2: LinearConfig::new(200, 10).init(device),
+        }
+    }
+
+    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let hidden = max_pool(relu(self.conv1.forward(images)));
+        let hidden = max_pool(relu(self.conv2.forward(hidden)));
+        let hidden = relu(linear_by_rows(&self.linear1, hidden.flatten(1, 3)));
+        linear_by_rows(&self.linear2, hidden)
+    }
+}
+
+inventory::submit! {
+    ModelEntry {
+        component: Component {
+            id: "lenet",
+            revision: 1,
+            source: include_str!("lenet.rs"),
+            parameters: &[WEIGHTS],
+            example: "weights = \"weights/mnist-lenet5-standard.pt\"",
+            traits: Traits::Model(ModelTraits { input: |_| [1, 28, 28], classes: |_| 10 }),
+        },
+        build: build::<LeNet>,
+    }
+}
+
+inventory::submit! {
+    TrainableEntry { model: "lenet", build: trainable::<LeNet> }
+}
