@@ -1,0 +1,78 @@
+//! Fast gradient sign method (FGSM): one step of length eps along the steepest direction of the loss.
+//!
+//! ## What it does
+//! Adds `eps · sign(∇loss)` (linf) or `eps · ∇loss / ‖∇loss‖₂` (l2) to the image and clips to the box `[0, 1]`.
+//! It makes no random start. Accuracy under FGSM need not fall with eps, so an attack that beats it is no proof of anything;
+//! a single step that beats many steps is a sign of gradient masking.
+//!
+//! ## Threat model
+//! White-box gradients; linf and l2; untargeted, targeted and targeted-misclassify.
+//!
+//! ## Cost
+//! One forward and one backward pass per sample.
+//!
+//! ## References
+//! Goodfellow, Shlens, Szegedy: Explaining and Harnessing Adversarial Examples, ICLR 2015 (arXiv:1412.6572).
+
+use burn::tensor::Tensor;
+use realsafe_core::{Attack, AttackEntry, Batch, Gradients, Loss, Role, Stop, inventory, state};
+use realsafe_plan::{Access, AttackTraits, Component, Cost, Goal, Norm, Traits};
+
+use crate::ascent::{LOSS, StepSize};
+
+struct Fgsm {
+    loss: Loss,
+}
+
+state! {
+    struct Iterate {
+        images: Tensor<4>,
+    }
+}
+
+impl Attack for Fgsm {
+    type Door = dyn Gradients;
+    type State = Iterate;
+
+    fn steps(&self) -> u32 {
+        1
+    }
+
+    fn step_cost(&self) -> Cost {
+        Cost::gradient(1)
+    }
+
+    fn start(&self, _: &mut Self::Door, batch: &Batch) -> Result<Iterate, Stop> {
+        Ok(Iterate { images: batch.images.clone() })
+    }
+
+    fn step(&self, victim: &mut Self::Door, batch: &Batch, state: &mut Iterate) -> Result<(), Stop> {
+        let (_, gradient) = victim.gradient(batch, &state.images, self.loss, Role::Iterate)?;
+        state.images = StepSize::ShareOfEps(1.0).advance(batch, state.images.clone(), gradient);
+        Ok(())
+    }
+
+    fn iterates(&self, _: &Batch, state: &Iterate) -> Tensor<4> {
+        state.images.clone()
+    }
+}
+
+inventory::submit! {
+    AttackEntry {
+        component: Component {
+            id: "fgsm",
+            revision: 1,
+            source: include_str!("fgsm.rs"),
+            parameters: &[LOSS],
+            example: "",
+            traits: Traits::Attack(AttackTraits {
+                access: Access::Gradients,
+                norms: &Norm::ALL,
+                goals: &Goal::ALL,
+                minimises_distance: false,
+                cost: |_| Cost::gradient(1),
+            }),
+        },
+        build: |values, _| Box::new(Fgsm { loss: Loss::named(values.text("loss")) }),
+    }
+}

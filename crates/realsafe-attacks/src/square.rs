@@ -1,0 +1,209 @@
+//! Square attack (linf): random search over square patches at the corners of the ball, from scores alone.
+//!
+//! ## What it does
+//! Starts with vertical stripes of ±eps, one sign per column and channel. Each query recolours one square, with one
+//! sign per channel, clips to the ball and the box, and keeps the change when the margin of the label falls (or that
+//! of the target rises) or the goal is reached. The share of the image that a square covers starts at initial-share
+//! and is halved after queries 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000.
+//!
+//! Every sample draws its own squares, at all positions where they fit; AutoAttack's implementation shares them within a
+//! batch and leaves out the last row and column. `rescale-schedule` stretches the schedule from 10,000 queries to
+//! the number asked for, as the paper's own code does and AutoAttack does not.
+//!
+//! ## Threat model
+//! Scores (logits); linf; untargeted, targeted and targeted-misclassify.
+//!
+//! ## Cost
+//! One forward pass per query.
+//!
+//! ## References
+//! Andriushchenko, Croce, Flammarion, Hein: Square Attack, ECCV 2020 (arXiv:1912.00049).
+
+use std::sync::Arc;
+
+use burn::tensor::{Tensor, TensorData};
+use rand::RngExt;
+use realsafe_core::random::Purpose;
+use realsafe_core::{Attack, AttackEntry, Batch, Logits, Role, Scores, Stop, inventory, margin, read, state};
+use realsafe_plan::{Access, AttackTraits, Component, Cost, Fallback, Goal, Norm, Parameter, ParameterKind, Traits};
+
+struct Square {
+    queries: u64,
+    initial_share: f64,
+    rescale_schedule: bool,
+}
+
+state! {
+    struct Search {
+        clean: Vec<Arc<[f32]>>,
+        best: Vec<Vec<f32>>,
+        /// What is lowered: the margin of the label, or minus that of the target.
+        loss: Vec<f32>,
+    }
+}
+
+impl Square {
+    /// The share of the image that a square covers at a query.
+    fn share(&self, query: u64) -> f64 {
+        let query = if self.rescale_schedule { query * 10_000 / self.queries } else { query };
+        let halvings = [10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000].iter().filter(|after| query > **after).count();
+        self.initial_share / f64::from(1_u32 << halvings)
+    }
+
+    fn side(&self, query: u64, height: usize, width: usize) -> usize {
+        let side = (self.share(query) * (height * width) as f64).sqrt().round();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and the image")]
+        let side = side as usize;
+        side.clamp(1, height.min(width))
+    }
+}
+
+impl Attack for Square {
+    type Door = dyn Scores;
+    type State = Search;
+
+    fn steps(&self) -> u32 {
+        u32::try_from(self.queries - 1).unwrap_or(u32::MAX)
+    }
+
+    fn start_cost(&self) -> Cost {
+        Cost::forward(1)
+    }
+
+    fn step_cost(&self) -> Cost {
+        Cost::forward(1)
+    }
+
+    fn start(&self, victim: &mut Self::Door, batch: &Batch) -> Result<Search, Stop> {
+        let [channels, height, width] = batch.shape();
+        let clean = read(batch.images.clone())?;
+        let clean: Vec<Arc<[f32]>> = clean.chunks_exact(channels * height * width).map(Arc::from).collect();
+        let striped = |row: usize, clean: &Arc<[f32]>| {
+            let mut random = batch.stream(row, Purpose::Start);
+            let mut image = clean.to_vec();
+            for channel in image.chunks_exact_mut(height * width) {
+                let signs: Vec<f32> = (0..width).map(|_| sign(&mut random)).collect();
+                for line in channel.chunks_exact_mut(width) {
+                    line.iter_mut().zip(&signs).for_each(|(pixel, sign)| *pixel += sign * batch.eps[row]);
+                }
+            }
+            confine(&mut image, clean, batch.eps[row]);
+            image
+        };
+        let best: Vec<Vec<f32>> = clean.iter().enumerate().map(|(row, clean)| striped(row, clean)).collect();
+        let logits = victim.scores(batch, &upload(batch, &best), Role::Iterate)?;
+        Ok(Search { clean, best, loss: losses(batch, &logits) })
+    }
+
+    fn step(&self, victim: &mut Self::Door, batch: &Batch, state: &mut Search) -> Result<(), Stop> {
+        let [_, height, width] = batch.shape();
+        let side = self.side(u64::from(batch.step) + 1, height, width);
+        let mut candidates = state.best.clone();
+        for (row, image) in candidates.iter_mut().enumerate() {
+            let mut random = batch.stream(row, Purpose::Step);
+            let (top, left) = (random.random_range(0..=height - side), random.random_range(0..=width - side));
+            for channel in image.chunks_exact_mut(height * width) {
+                let change = 2.0 * batch.eps[row] * sign(&mut random);
+                for line in channel.chunks_exact_mut(width).skip(top).take(side) {
+                    line[left..left + side].iter_mut().for_each(|pixel| *pixel += change);
+                }
+            }
+            confine(image, &state.clean[row], batch.eps[row]);
+        }
+        let logits = victim.scores(batch, &upload(batch, &candidates), Role::Iterate)?;
+        let predictions = logits.predictions();
+        for (row, (candidate, loss)) in candidates.into_iter().zip(losses(batch, &logits)).enumerate() {
+            if loss < state.loss[row] || batch.reached(row, predictions[row]) {
+                state.best[row] = candidate;
+                state.loss[row] = loss;
+            }
+        }
+        Ok(())
+    }
+
+    fn iterates(&self, batch: &Batch, state: &Search) -> Tensor<4> {
+        upload(batch, &state.best)
+    }
+}
+
+fn sign(random: &mut impl RngExt) -> f32 {
+    if random.random() { 1.0 } else { -1.0 }
+}
+
+/// Clips to the ball of radius eps around the clean image and to the box.
+fn confine(image: &mut [f32], clean: &[f32], eps: f32) {
+    for (pixel, clean) in image.iter_mut().zip(clean) {
+        *pixel = pixel.clamp(clean - eps, clean + eps).clamp(0.0, 1.0);
+    }
+}
+
+fn upload(batch: &Batch, images: &[Vec<f32>]) -> Tensor<4> {
+    let [channels, height, width] = batch.shape();
+    Tensor::from_data(TensorData::new(images.concat(), [images.len(), channels, height, width]), &batch.device())
+}
+
+fn losses(batch: &Batch, logits: &Logits) -> Vec<f32> {
+    let loss = |(row, logits): (usize, &[f32])| {
+        let (class, sign) = batch.aim(row);
+        sign * margin(logits, class)
+    };
+    logits.rows().enumerate().map(loss).collect()
+}
+
+inventory::submit! {
+    AttackEntry {
+        component: Component {
+            id: "square",
+            revision: 1,
+            source: include_str!("square.rs"),
+            parameters: &[
+                Parameter {
+                    name: "queries",
+                    kind: ParameterKind::Count { minimum: 1, maximum: 10_000_000 },
+                    unit: "queries",
+                    fallback: Fallback::Value("5000"),
+                    documentation: "How many images are tried, the stripes included.",
+                },
+                Parameter {
+                    name: "initial-share",
+                    kind: ParameterKind::Number { minimum: 0.0, maximum: 1.0 },
+                    unit: "share of the image",
+                    fallback: Fallback::Value("0.8"),
+                    documentation: "How much of the image the first squares cover.",
+                },
+                Parameter {
+                    name: "rescale-schedule",
+                    kind: ParameterKind::Flag,
+                    unit: "",
+                    fallback: Fallback::Value("false"),
+                    documentation: "Whether the schedule of sizes is stretched from 10,000 queries to the number of queries.",
+                },
+            ],
+            example: "queries = 1000",
+            traits: Traits::Attack(AttackTraits {
+                access: Access::Scores,
+                norms: &[Norm::Linf],
+                goals: &Goal::ALL,
+                minimises_distance: false,
+                cost: |values| Cost::forward(values.count("queries")),
+            }),
+        },
+        build: |values, _| Box::new(Square {
+            queries: values.count("queries"),
+            initial_share: values.number("initial-share"),
+            rescale_schedule: values.flag("rescale-schedule"),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sides_on_cifar_follow_the_published_schedule() {
+        let square = Square { queries: 5000, initial_share: 0.8, rescale_schedule: false };
+        let sides: Vec<usize> = [1, 10, 11, 51, 201, 501, 1001, 2001, 4001].map(|query| square.side(query, 32, 32)).into();
+        assert_eq!(sides, [29, 29, 20, 14, 10, 7, 5, 4, 3]);
+    }
+}

@@ -1,0 +1,52 @@
+//! Who pays for what, and when a sample is done.
+
+use realsafe_core::Verdict;
+use realsafe_plan::{Cost, Norm, Success};
+
+use crate::bench::{Setting, linear_problem, run, run_on};
+
+#[test]
+fn the_last_iterate_costs_all_steps_and_any_iterate_stops_early() {
+    let (_, model, samples) = linear_problem();
+    let last = run(("bim", "steps = 20"), &model, &samples, &Setting::untargeted(Norm::Linf, 0.4, Success::Last));
+    let any = run(("bim", "steps = 20"), &model, &samples, &Setting::untargeted(Norm::Linf, 0.4, Success::AnyIterate));
+    for (last, any) in last.iter().zip(&any) {
+        assert_eq!((last.verdict, any.verdict), (Verdict::Broken, Verdict::Broken));
+        assert_eq!(last.spent, Cost::gradient(20));
+        assert!(any.spent.queries < 20 && any.first_success == Some(any.spent.queries));
+    }
+}
+
+#[test]
+fn clean_errors_cost_nothing_where_any_image_decides() {
+    let (_, model, mut samples) = linear_problem();
+    samples.labels.iter_mut().for_each(|label| *label = (*label + 1) % 3);
+    for judged in run(("pgd", ""), &model, &samples, &Setting::untargeted(Norm::Linf, 0.1, Success::AnyIterate)) {
+        assert_eq!((judged.verdict, judged.spent, judged.first_success), (Verdict::Broken, Cost::default(), Some(0)));
+        assert_eq!(judged.distances.linf, 0.0);
+    }
+}
+
+#[test]
+fn restarts_go_on_with_what_is_not_broken() {
+    let (_, model, samples) = linear_problem();
+    let eps = 0.02;
+    let setting = Setting { restarts: 3, ..Setting::untargeted(Norm::Linf, eps, Success::Last) };
+    for judged in run(("pgd", "steps = 5"), &model, &samples, &setting) {
+        let rounds = judged.spent.queries / 5;
+        assert!(if judged.verdict == Verdict::Broken { rounds <= 3 } else { rounds == 3 });
+    }
+}
+
+#[test]
+fn recorded_steps_hold_the_iterate_after_each() {
+    let (_, model, samples) = linear_problem();
+    let indices: Vec<u32> = (0..20).collect();
+    let setting = Setting { record: vec![1, 4], ..Setting::untargeted(Norm::Linf, 0.1, Success::Last) };
+    let (_, recorded) = run_on(("bim", "steps = 4\nstep-size = 0.02"), &model, &samples, &indices, &setting).unwrap();
+    assert_eq!(recorded.len(), 40);
+    for pair in recorded.chunks(2) {
+        assert_eq!((pair[0].step, pair[1].step, pair[0].queries, pair[1].queries), (1, 4, 1, 4));
+        assert!((pair[0].distance - 0.02).abs() < 1e-6 && (pair[1].distance - 0.08).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,131 @@
+//! What every attack must keep, whatever the model: ball, box, budget, determinism, and independence of the batch.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use realsafe_core::{AttackEntry, Judgement, Model, Samples, Verdict, inventory};
+use realsafe_plan::{Budget, Goal, Norm, Success};
+
+use crate::bench::{Linear, Setting, TwoLayers, linear_problem, run, run_on, samples, scatter};
+
+/// Every registered attack, with parameters that make it short.
+fn attacks() -> Vec<(&'static str, &'static str, &'static [Norm], bool)> {
+    let entries = inventory::iter::<AttackEntry>();
+    let mut attacks: Vec<_> = entries
+        .map(|entry| {
+            let parameters = match entry.component.id {
+                "fgsm" => "",
+                "square" | "boundary" => "queries = 40",
+                _ => "steps = 8",
+            };
+            let traits = entry.component.attack().expect("attacks have attack traits");
+            (entry.component.id, parameters, traits.norms, traits.minimises_distance)
+        })
+        .collect();
+    attacks.sort_unstable_by_key(|attack| attack.0);
+    attacks
+}
+
+/// A network whose samples lie near the corners of the box, some of them misclassified.
+fn crooked_problem() -> (Arc<dyn Model>, Samples) {
+    let layer = |rows: usize, columns: usize, from: usize| -> Vec<Vec<f32>> {
+        (0..rows).map(|row| (0..columns).map(|column| 2.0 * scatter(from + row * columns + column)).collect()).collect()
+    };
+    let first = Linear::new(&layer(7, 12, 0), &[0.1; 7]);
+    let second = Linear::new(&layer(4, 7, 400), &[0.0; 4]);
+    let pixels: Vec<Vec<f32>> = (0..33).map(|row| (0..12).map(|at| (0.5 + 0.7 * scatter(2000 + row * 12 + at)).clamp(0.0, 1.0)).collect()).collect();
+    let labels: Vec<u32> = (0..33).map(|row| row % 4).collect();
+    (Arc::new(TwoLayers { first, second }), samples(&pixels, &labels))
+}
+
+fn settings(norm: Norm, minimises: bool, eps: f64) -> Vec<Setting> {
+    let mut settings = Vec::new();
+    for goal in Goal::ALL {
+        for success in Success::ALL {
+            let eps = (!minimises).then_some(eps);
+            settings.push(Setting { goal, ..Setting::untargeted(norm, eps, success) });
+        }
+    }
+    settings
+}
+
+fn in_threat(judged: &Judgement, setting: &Setting) -> bool {
+    let boxed = judged.pixels.iter().all(|pixel| (0.0..=1.0).contains(pixel));
+    boxed && setting.eps.is_none_or(|eps| judged.distances.in_norm(setting.norm) <= setting.norm.tolerance(eps))
+}
+
+#[test]
+fn results_stay_in_ball_and_box_and_verify() {
+    let (model, samples) = crooked_problem();
+    for (id, parameters, norms, minimises) in attacks() {
+        for norm in norms {
+            for eps in [1e-3, 0.1, 1.0] {
+                for setting in settings(*norm, minimises, eps) {
+                    for judged in run((id, parameters), &model, &samples, &setting) {
+                        assert!(matches!(judged.verdict, Verdict::Robust | Verdict::Broken), "{id} {judged:?}");
+                        assert!(in_threat(&judged, &setting), "{id} {norm:?} {eps}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn two_runs_are_the_same_and_another_seed_is_not_for_random_attacks() {
+    let (model, samples) = crooked_problem();
+    for (id, parameters, norms, minimises) in attacks() {
+        let setting = Setting::untargeted(norms[0], (!minimises).then_some(0.02), Success::Last);
+        let pixels = |seed| -> Vec<Vec<f32>> {
+            let setting = Setting { seed, ..setting.clone() };
+            run((id, parameters), &model, &samples, &setting).into_iter().map(|judged| judged.pixels).collect()
+        };
+        assert_eq!(pixels(0), pixels(0), "{id}");
+        let random = matches!(id, "pgd" | "square" | "boundary");
+        assert_eq!(pixels(0) != pixels(1), random, "{id}");
+    }
+}
+
+#[test]
+fn budgets_are_never_exceeded_and_exhausted_samples_are_not_broken_by_decree() {
+    let (_, model, samples) = linear_problem();
+    for (id, parameters, norms, minimises) in attacks() {
+        for queries in [0, 1, 5] {
+            let budget = Budget { queries: Some(queries), forwards: Some(queries + 1), backwards: Some(queries) };
+            let eps = (!minimises).then_some(1e-6);
+            let setting = Setting { budget, restarts: 3, ..Setting::untargeted(norms[0], eps, Success::AnyIterate) };
+            for judged in run((id, parameters), &model, &samples, &setting) {
+                assert!(judged.spent.queries <= queries, "{id} spent {:?}", judged.spent);
+                if !minimises {
+                    assert_eq!(judged.verdict, Verdict::Robust, "{id}");
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Any part of the samples, in any order, gives for each of them what all samples together give.
+    #[test]
+    fn neighbours_do_not_matter(order in prop::sample::subsequence((0..33_usize).collect::<Vec<_>>(), 1..33).prop_shuffle(), pick in 0..6_usize) {
+        let (model, all) = crooked_problem();
+        let (id, parameters, norms, minimises) = attacks()[pick];
+        let setting = Setting::untargeted(norms[norms.len() - 1], (!minimises).then_some(0.1), Success::AnyIterate);
+        let together = run((id, parameters), &model, &all, &setting);
+        let part = Samples {
+            pixels: order.iter().flat_map(|&row| all.pixels[row * 12..(row + 1) * 12].to_vec()).collect(),
+            labels: order.iter().map(|&row| all.labels[row]).collect(),
+            ..all
+        };
+        let indices: Vec<u32> = order.iter().map(|&row| u32::try_from(row).unwrap()).collect();
+        // Images of the pool decide where a decision-based attack starts; it is the dataset's, not the batch's.
+        prop_assume!(id != "boundary");
+        let alone = run_on((id, parameters), &model, &part, &indices, &setting).unwrap().0;
+        for (judged, &row) in alone.iter().zip(&order) {
+            prop_assert_eq!(&judged.pixels, &together[row].pixels, "{}", id);
+            prop_assert_eq!(judged.spent, together[row].spent);
+        }
+    }
+}

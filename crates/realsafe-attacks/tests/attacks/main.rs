@@ -1,0 +1,8 @@
+//! Every attack against models whose answer is known, and against what any attack must keep.
+
+mod bench;
+mod closed_form;
+mod counting;
+mod invariants;
+mod reference;
+mod registration;
