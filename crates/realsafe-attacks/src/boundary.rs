@@ -28,9 +28,7 @@ use burn::tensor::{Tensor, TensorData};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use realsafe_core::random::Purpose;
-use realsafe_core::{
-    Attack, AttackEntry, Batch, Labels, Role, Samples, Stop, fill_gaussian, inventory, read, state,
-};
+use realsafe_core::{Attack, AttackEntry, Batch, Labels, Role, Samples, Stop, fill_gaussian, inventory, read, state};
 use realsafe_plan::{Access, AttackTraits, Component, Cost, Fallback, Goal, Norm, Parameter, ParameterKind, Traits};
 
 /// Images of noise that are tried before images of the dataset.
@@ -181,13 +179,21 @@ fn remember(window: &mut VecDeque<bool>, value: bool, length: usize) {
 }
 
 /// A point on the sphere through `current` around `clean`, and the candidate between it and `clean`.
-fn propose(clean: &[f32], current: &[f32], spherical_step: f64, source_step: f64, random: &mut ChaCha8Rng) -> (Vec<f32>, Vec<f32>) {
+fn propose(
+    clean: &[f32],
+    current: &[f32],
+    spherical_step: f64,
+    source_step: f64,
+    random: &mut ChaCha8Rng,
+) -> (Vec<f32>, Vec<f32>) {
     let inward: Vec<f64> = clean.iter().zip(current).map(|(clean, current)| f64::from(clean - current)).collect();
     let distance = length(&inward);
     let mut noise = vec![0.0_f32; clean.len()];
     fill_gaussian(random, &mut noise);
-    let along: f64 = noise.iter().zip(&inward).map(|(noise, inward)| f64::from(*noise) * inward).sum::<f64>() / (distance * distance);
-    let tangent: Vec<f64> = noise.iter().zip(&inward).map(|(noise, inward)| f64::from(*noise) - along * inward).collect();
+    let along: f64 = noise.iter().zip(&inward).map(|(noise, inward)| f64::from(*noise) * inward).sum::<f64>()
+        / (distance * distance);
+    let tangent: Vec<f64> =
+        noise.iter().zip(&inward).map(|(noise, inward)| f64::from(*noise) - along * inward).collect();
     let scale = spherical_step * distance / length(&tangent);
     let shrink = (1.0 + spherical_step * spherical_step).sqrt().recip();
     let moved = tangent.iter().zip(&inward).zip(clean);
@@ -260,7 +266,8 @@ impl Boundary {
     /// The images of the pool that may fulfil the goal of a row, in an order of its own.
     fn starts(&self, batch: &Batch, row: usize) -> Vec<usize> {
         let fits = |label: u32| batch.goal.reached(label, batch.labels[row], batch.targets[row]);
-        let mut starts: Vec<usize> = (0..self.pool.labels.len()).filter(|&index| fits(self.pool.labels[index])).collect();
+        let mut starts: Vec<usize> =
+            (0..self.pool.labels.len()).filter(|&index| fits(self.pool.labels[index])).collect();
         let mut random = batch.stream(row, Purpose::Start);
         for place in (1..starts.len()).rev() {
             starts.swap(place, random.random_range(0..=place));

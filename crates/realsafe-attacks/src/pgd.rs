@@ -58,7 +58,11 @@ impl Start {
         let noise = batch.draw(Purpose::Start, |row, random, pixels| {
             let gaussian = batch.norm == Norm::L2 && !scaled;
             let length = if batch.norm == Norm::L2 || scaled { random.random::<f32>() } else { 1.0 };
-            if gaussian { fill_gaussian(random, pixels) } else { fill_uniform(random, pixels) }
+            if gaussian {
+                fill_gaussian(random, pixels)
+            } else {
+                fill_uniform(random, pixels)
+            }
             let size = match batch.norm {
                 Norm::Linf => 1.0,
                 Norm::L2 => pixels.iter().map(|pixel| pixel * pixel).sum::<f32>().sqrt(),

@@ -203,7 +203,8 @@ mod tests {
     #[test]
     fn sides_on_cifar_follow_the_published_schedule() {
         let square = Square { queries: 5000, initial_share: 0.8, rescale_schedule: false };
-        let sides: Vec<usize> = [1, 10, 11, 51, 201, 501, 1001, 2001, 4001].map(|query| square.side(query, 32, 32)).into();
+        let sides: Vec<usize> =
+            [1, 10, 11, 51, 201, 501, 1001, 2001, 4001].map(|query| square.side(query, 32, 32)).into();
         assert_eq!(sides, [29, 29, 20, 14, 10, 7, 5, 4, 3]);
     }
 }

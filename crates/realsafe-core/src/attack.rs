@@ -16,7 +16,9 @@ pub enum Stop {
     #[error("the device failed: {0}")]
     Device(String),
     /// The attack asked for more than it declares as the cost of a step.
-    #[error("the attack asked for more propagations on sample {sample} than its budget and its declared step cost allow")]
+    #[error(
+        "the attack asked for more propagations on sample {sample} than its budget and its declared step cost allow"
+    )]
     Budget {
         /// The index of the sample in the dataset.
         sample: u32,

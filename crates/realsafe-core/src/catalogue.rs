@@ -9,6 +9,9 @@ use realsafe_plan::{Catalogue, Component, Values};
 
 use crate::{AttackContext, Dataset, Defense, Model, Recipe, Run};
 
+/// A component, or what is wrong with the files that it reads.
+pub type Built<T> = Result<Box<T>, String>;
+
 /// A registered attack.
 pub struct AttackEntry {
     /// Its description.
@@ -30,7 +33,7 @@ pub struct ModelEntry {
     /// Its description.
     pub component: Component,
     /// Builds it in evaluation state on a device, with the weights that the parameters name.
-    pub build: fn(&Values, &Locations, &Device) -> Result<Box<dyn Model>, String>,
+    pub build: fn(&Values, &Locations, &Device) -> Built<dyn Model>,
 }
 
 /// A registered dataset.
@@ -38,7 +41,7 @@ pub struct DatasetEntry {
     /// Its description.
     pub component: Component,
     /// Opens it.
-    pub build: fn(&Values, &Locations) -> Result<Box<dyn Dataset>, String>,
+    pub build: fn(&Values, &Locations) -> Built<dyn Dataset>,
 }
 
 /// A registered training recipe.

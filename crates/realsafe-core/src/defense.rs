@@ -35,10 +35,7 @@ pub struct DefendedModel {
 
 impl DefendedModel {
     /// Puts a stack of defenses in front of a model.
-    pub fn new(
-        model: Arc<dyn Model>,
-        stack: Vec<(Arc<dyn Defense>, GradientMode)>,
-    ) -> Self {
+    pub fn new(model: Arc<dyn Model>, stack: Vec<(Arc<dyn Defense>, GradientMode)>) -> Self {
         Self { model, stack }
     }
 

@@ -27,7 +27,12 @@ pub const BACKENDS: [Backend; 5] = [
         available: cfg!(feature = "wgpu"),
         devices: "wgpu, wgpu:N, wgpu:integrated:N, wgpu:cpu",
     },
-    Backend { name: "vulkan", feature: Some("vulkan"), available: cfg!(feature = "vulkan"), devices: "vulkan, vulkan:N" },
+    Backend {
+        name: "vulkan",
+        feature: Some("vulkan"),
+        available: cfg!(feature = "vulkan"),
+        devices: "vulkan, vulkan:N",
+    },
     Backend { name: "cuda", feature: Some("cuda"), available: cfg!(feature = "cuda"), devices: "cuda, cuda:N" },
 ];
 

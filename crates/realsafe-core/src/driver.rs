@@ -113,7 +113,12 @@ impl<'a> Driver<'a> {
     ///
     /// # Errors
     /// See [`Stop`]; nothing is kept then.
-    pub fn run(task: Task, attack: &dyn Run, device: &Device, control: Control<'a>) -> Result<(Vec<Judgement>, Vec<Recorded>), Stop> {
+    pub fn run(
+        task: Task,
+        attack: &dyn Run,
+        device: &Device,
+        control: Control<'a>,
+    ) -> Result<(Vec<Judgement>, Vec<Recorded>), Stop> {
         let count = task.indices.len();
         let rules = Rules {
             norm: task.norm,
@@ -143,7 +148,8 @@ impl<'a> Driver<'a> {
             let unbroken = |judgement: &Option<Judgement>| {
                 judgement.as_ref().is_none_or(|judgement| judgement.verdict == Verdict::Robust)
             };
-            let slots: Vec<usize> = (0..self.judgements.len()).filter(|&slot| unbroken(&self.judgements[slot])).collect();
+            let slots: Vec<usize> =
+                (0..self.judgements.len()).filter(|&slot| unbroken(&self.judgements[slot])).collect();
             if slots.is_empty() {
                 break;
             }
@@ -155,7 +161,8 @@ impl<'a> Driver<'a> {
     }
 
     fn restart<A: Attack>(&mut self, attack: &A, slots: Vec<usize>, restart: u32) -> Result<(), Stop> {
-        let payable: Vec<usize> = slots.into_iter().filter(|&slot| self.oracle.covers(slot, attack.start_cost())).collect();
+        let payable: Vec<usize> =
+            slots.into_iter().filter(|&slot| self.oracle.covers(slot, attack.start_cost())).collect();
         if payable.is_empty() {
             return Ok(());
         }
@@ -240,7 +247,12 @@ impl<'a> Driver<'a> {
     }
 
     /// Keeps the iterates of rows that leave, where no adversarial was found.
-    fn keep_iterates(&mut self, batch: &Batch, rows: Vec<usize>, iterates: impl FnOnce() -> Tensor<4>) -> Result<(), Stop> {
+    fn keep_iterates(
+        &mut self,
+        batch: &Batch,
+        rows: Vec<usize>,
+        iterates: impl FnOnce() -> Tensor<4>,
+    ) -> Result<(), Stop> {
         let open = rows.into_iter().filter(|&row| self.oracle.accounts[batch.slots[row]].found.is_none());
         let rows: Vec<usize> = open.collect();
         if rows.is_empty() {
@@ -281,7 +293,8 @@ impl<'a> Driver<'a> {
             let mut distances = Distances::between(self.oracle.clean(slot), &pixels);
             let (label, target) = (self.task.samples.labels[slot], self.task.targets[slot]);
             let reached = prediction.is_some_and(|prediction| self.task.goal.reached(prediction, label, target));
-            let inside = self.task.eps.is_none_or(|eps| distances.in_norm(self.task.norm) <= self.task.norm.tolerance(eps));
+            let inside =
+                self.task.eps.is_none_or(|eps| distances.in_norm(self.task.norm) <= self.task.norm.tolerance(eps));
             let verdict = if !in_box(&pixels) || !inside || prediction.is_none() {
                 Verdict::Invalid
             } else {

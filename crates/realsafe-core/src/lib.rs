@@ -23,7 +23,7 @@ mod trainable;
 
 pub use attack::{Attack, AttackContext, Run, Stop};
 pub use batch::{Batch, fill_gaussian, fill_uniform};
-pub use catalogue::{AttackEntry, DatasetEntry, DefenseEntry, Locations, ModelEntry, RecipeEntry, catalogue};
+pub use catalogue::{AttackEntry, Built, DatasetEntry, DefenseEntry, Locations, ModelEntry, RecipeEntry, catalogue};
 pub use dataset::{Dataset, Samples};
 pub use defense::{DefendedModel, Defense};
 pub use driver::{Control, Driver, Judgement, Recorded, Task, Verdict};

@@ -80,7 +80,8 @@ mod tests {
 
     #[test]
     fn ties_go_to_the_first_class_and_nan_predicts_nothing() {
-        let logits = Logits { classes: 3, values: vec![1.0, 2.0, 2.0, f32::NAN, 0.0, 0.0, f32::NEG_INFINITY, 0.0, -1.0] };
+        let logits =
+            Logits { classes: 3, values: vec![1.0, 2.0, 2.0, f32::NAN, 0.0, 0.0, f32::NEG_INFINITY, 0.0, -1.0] };
         assert_eq!(logits.predictions(), [Some(1), None, Some(1)]);
     }
 }

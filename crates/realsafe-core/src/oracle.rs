@@ -45,7 +45,13 @@ pub trait Gradients: Scores {
     ///
     /// # Errors
     /// See [`Stop`].
-    fn gradient(&mut self, batch: &Batch, images: &Tensor<4>, loss: Loss, role: Role) -> Result<(Logits, Tensor<4>), Stop>;
+    fn gradient(
+        &mut self,
+        batch: &Batch,
+        images: &Tensor<4>,
+        loss: Loss,
+        role: Role,
+    ) -> Result<(Logits, Tensor<4>), Stop>;
 }
 
 /// What the driver can open for an attack.
@@ -176,7 +182,13 @@ impl Scores for Oracle {
 }
 
 impl Gradients for Oracle {
-    fn gradient(&mut self, batch: &Batch, images: &Tensor<4>, loss: Loss, role: Role) -> Result<(Logits, Tensor<4>), Stop> {
+    fn gradient(
+        &mut self,
+        batch: &Batch,
+        images: &Tensor<4>,
+        loss: Loss,
+        role: Role,
+    ) -> Result<(Logits, Tensor<4>), Stop> {
         self.charge(batch, Cost::gradient(1))?;
         let mut logits = Logits::empty();
         let mut gradients = Vec::new();
@@ -236,7 +248,11 @@ struct Piece {
 impl Piece {
     /// Cuts the rows out of a batch of images, and repeats the last one as padding.
     fn cut(self, images: &Tensor<4>) -> Tensor<4> {
-        let rows = if self.rows == images.dims()[0] { images.clone() } else { images.clone().narrow(0, self.start, self.rows) };
+        let rows = if self.rows == images.dims()[0] {
+            images.clone()
+        } else {
+            images.clone().narrow(0, self.start, self.rows)
+        };
         if self.rows == self.padded {
             return rows;
         }

@@ -37,14 +37,18 @@ pub fn steepest(norm: Norm, gradient: Tensor<4>) -> Tensor<4> {
 
 /// Projects each row of `images` onto the ball of radius `eps` `[n, 1, 1, 1]` around `center`, then onto the box `[0, 1]`.
 ///
-/// For l2 the change is rescaled to the ball and then clipped, which keeps it inside both.
+/// For l2 the change is rescaled to the ball and then clipped, which keeps it inside both. The ball is made smaller by what
+/// rounding pixels to single precision can add to a length, which matters for tiny radii only.
 pub fn project(norm: Norm, images: Tensor<4>, center: &Tensor<4>, eps: &Tensor<4>) -> Tensor<4> {
     let inside = match norm {
         Norm::Linf => images.max_pair(center.clone() - eps.clone()).min_pair(center.clone() + eps.clone()),
         Norm::L2 => {
             let change = images - center.clone();
+            let [_, channels, height, width] = change.dims();
+            let rounding = f64::from(f32::EPSILON) / 2.0 * ((channels * height * width) as f64).sqrt();
+            let radius = (eps.clone() - rounding).clamp_min(0.0);
             let length = l2_length(change.clone()).clamp_min(f32::MIN_POSITIVE);
-            center.clone() + change * (eps.clone() / length).clamp_max(1.0)
+            center.clone() + change * (radius / length).clamp_max(1.0)
         }
     };
     inside.clamp(0.0, 1.0)

@@ -30,7 +30,8 @@ impl Jpeg {
         // NaN becomes 0 here and is found by the verification of the image that the attack returned.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
         let byte = |value: f32| (value * 255.0).round() as u8;
-        let pixels: Vec<u8> = (0..size).flat_map(|at| (0..channels).map(move |c| byte(planes[c * size + at]))).collect();
+        let pixels: Vec<u8> =
+            (0..size).flat_map(|at| (0..channels).map(move |c| byte(planes[c * size + at]))).collect();
         let mut encoded = Vec::new();
         let mut encoder = Encoder::new(&mut encoded, self.quality);
         encoder.set_sampling_factor(self.sampling);
@@ -39,7 +40,10 @@ impl Jpeg {
         encoder.encode(&pixels, side(width), side(height), color).expect("the buffer fits the image");
         let decoded = image::load_from_memory_with_format(&encoded, ImageFormat::Jpeg).expect("it was just encoded");
         let decoded = if channels == 1 { decoded.into_luma8().into_raw() } else { decoded.into_rgb8().into_raw() };
-        (0..channels).flat_map(|c| decoded.iter().skip(c).step_by(channels)).map(|byte| f32::from(*byte) / 255.0).collect()
+        (0..channels)
+            .flat_map(|c| decoded.iter().skip(c).step_by(channels))
+            .map(|byte| f32::from(*byte) / 255.0)
+            .collect()
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::atomic::AtomicBool;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use realsafe_core::{
-    AttackContext, AttackEntry, Control, DefendedModel, Driver, Judgement, Model, Recorded, Samples, Stop, Task, inventory,
+    AttackContext, AttackEntry, Control, DefendedModel, Driver, Judgement, Model, Recorded, Samples, Stop, Task,
+    inventory,
 };
 use realsafe_plan::{Budget, Environment, Goal, Norm, Success, parse_component};
 
@@ -23,7 +24,10 @@ impl Linear {
         let (classes, pixels) = (weights.len(), weights[0].len());
         let device = Device::flex();
         let weights = Tensor::<2>::from_data(TensorData::new(weights.concat(), [classes, pixels]), &device);
-        Self { weights: weights.transpose(), bias: Tensor::from_data(TensorData::new(bias.to_vec(), [1, classes]), &device) }
+        Self {
+            weights: weights.transpose(),
+            bias: Tensor::from_data(TensorData::new(bias.to_vec(), [1, classes]), &device),
+        }
     }
 }
 
@@ -86,7 +90,8 @@ pub(crate) fn run_on(
     setting: &Setting,
 ) -> Result<(Vec<Judgement>, Vec<Recorded>), Stop> {
     let entry = inventory::iter::<AttackEntry>().find(|entry| entry.component.id == id).expect("a registered attack");
-    let environment = Environment { data: ".".into(), data_origin: String::new(), builtin: &|_| None, read_files: false };
+    let environment =
+        Environment { data: ".".into(), data_origin: String::new(), builtin: &|_| None, read_files: false };
     let chosen = parse_component(&entry.component, parameters, &environment).expect("valid parameters");
     let context = AttackContext { pool: Arc::new(samples.clone()) };
     let attack = (entry.build)(&chosen.values, &context);
@@ -114,7 +119,12 @@ pub(crate) fn run_on(
 }
 
 /// Runs an attack on all samples, numbered from 0.
-pub(crate) fn run(attack: (&str, &str), model: &Arc<dyn Model>, samples: &Samples, setting: &Setting) -> Vec<Judgement> {
+pub(crate) fn run(
+    attack: (&str, &str),
+    model: &Arc<dyn Model>,
+    samples: &Samples,
+    setting: &Setting,
+) -> Vec<Judgement> {
     let indices: Vec<u32> = (0..).take(samples.labels.len()).collect();
     run_on(attack, model, samples, &indices, setting).expect("the attack runs").0
 }
@@ -127,8 +137,10 @@ pub(crate) fn scatter(index: usize) -> f32 {
 
 /// A linear model of 3 classes over 12 pixels, with samples in the middle of the box that it classifies correctly.
 pub(crate) fn linear_problem() -> (Vec<Vec<f32>>, Arc<dyn Model>, Samples) {
-    let weights: Vec<Vec<f32>> = (0..3).map(|class| (0..12).map(|pixel| scatter(class * 12 + pixel)).collect()).collect();
-    let pixels: Vec<Vec<f32>> = (0..20).map(|row| (0..12).map(|at| 0.5 + 0.2 * scatter(1000 + row * 12 + at)).collect()).collect();
+    let weights: Vec<Vec<f32>> =
+        (0..3).map(|class| (0..12).map(|pixel| scatter(class * 12 + pixel)).collect()).collect();
+    let pixels: Vec<Vec<f32>> =
+        (0..20).map(|row| (0..12).map(|at| 0.5 + 0.2 * scatter(1000 + row * 12 + at)).collect()).collect();
     let labels: Vec<u32> = pixels.iter().map(|image| predict(&weights, image)).collect();
     let samples = samples(&pixels, &labels);
     (weights.clone(), Arc::new(Linear::new(&weights, &[0.0; 3])), samples)

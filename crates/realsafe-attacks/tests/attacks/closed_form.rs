@@ -10,9 +10,11 @@ use crate::bench::{Linear, Setting, linear_problem, logit, run, samples, scatter
 
 /// Two classes, so that the exact distance has one candidate only.
 fn binary() -> (Vec<f32>, Arc<dyn Model>, Samples) {
-    let weights: Vec<f32> = (0..16).map(scatter).collect();
+    // Weights that sum to zero, so that both classes occur around grey images.
+    let weights: Vec<f32> = (0..16).map(|at| if at % 2 == 0 { scatter(at) } else { -scatter(at - 1) }).collect();
     let opposite: Vec<f32> = weights.iter().map(|weight| -weight).collect();
-    let pixels: Vec<Vec<f32>> = (0..9).map(|row| (0..16).map(|at| 0.5 + 0.05 * scatter(500 + row * 16 + at)).collect()).collect();
+    let pixels: Vec<Vec<f32>> =
+        (0..9).map(|row| (0..16).map(|at| 0.5 + 0.05 * scatter(500 + row * 16 + at)).collect()).collect();
     let labels: Vec<u32> = pixels.iter().map(|image| u32::from(logit(&weights, image) < 0.0)).collect();
     let samples = samples(&pixels, &labels);
     (weights.clone(), Arc::new(Linear::new(&[weights, opposite], &[0.0; 2])), samples)
@@ -44,7 +46,13 @@ fn breaks_exactly_above(attack: (&str, &str), norm: Norm, success: Success) {
 fn gradient_attacks_break_a_linear_model_exactly_above_its_margin() {
     for norm in Norm::ALL {
         for success in [Success::Last, Success::AnyIterate] {
-            for attack in [("fgsm", ""), ("bim", "steps = 20"), ("mim", "steps = 20"), ("pgd", "steps = 60"), ("pgd", "start = \"none\"")] {
+            for attack in [
+                ("fgsm", ""),
+                ("bim", "steps = 20"),
+                ("mim", "steps = 20"),
+                ("pgd", "steps = 60"),
+                ("pgd", "start = \"none\""),
+            ] {
                 breaks_exactly_above(attack, norm, success);
             }
         }
@@ -85,7 +93,8 @@ fn square_finds_the_corner_of_the_ball_that_breaks_a_linear_model() {
 fn boundary_walks_to_the_nearest_point_of_a_linear_model() {
     let (weights, model, samples) = binary();
     let setting = Setting::untargeted(Norm::L2, None, Success::AnyIterate);
-    let judged = run(("boundary", "queries = 3000\nspherical-step = 0.1\nsource-step = 0.1"), &model, &samples, &setting);
+    let judged =
+        run(("boundary", "queries = 6000\nspherical-step = 0.1\nsource-step = 0.1"), &model, &samples, &setting);
     for (judged, image) in judged.iter().zip(samples.pixels.chunks(16)) {
         let distance = exact(&weights, image, Norm::L2);
         assert_eq!(judged.verdict, Verdict::Broken);

@@ -33,7 +33,9 @@ fn crooked_problem() -> (Arc<dyn Model>, Samples) {
     };
     let first = Linear::new(&layer(7, 12, 0), &[0.1; 7]);
     let second = Linear::new(&layer(4, 7, 400), &[0.0; 4]);
-    let pixels: Vec<Vec<f32>> = (0..33).map(|row| (0..12).map(|at| (0.5 + 0.7 * scatter(2000 + row * 12 + at)).clamp(0.0, 1.0)).collect()).collect();
+    let pixels: Vec<Vec<f32>> = (0..33)
+        .map(|row| (0..12).map(|at| (0.5 + 0.7 * scatter(2000 + row * 12 + at)).clamp(0.0, 1.0)).collect())
+        .collect();
     let labels: Vec<u32> = (0..33).map(|row| row % 4).collect();
     (Arc::new(TwoLayers { first, second }), samples(&pixels, &labels))
 }

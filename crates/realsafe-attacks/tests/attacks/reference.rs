@@ -32,7 +32,8 @@ fn gradient(image: &[f64; PIXELS]) -> [f64; PIXELS] {
     let logits: [f64; CLASSES] =
         std::array::from_fn(|row| (0..HIDDEN).map(|column| f64::from(second(row, column)) * hidden[column]).sum());
     let total: f64 = logits.iter().map(|logit| logit.exp()).sum();
-    let error: [f64; CLASSES] = std::array::from_fn(|class| logits[class].exp() / total - f64::from(u8::from(class == LABEL)));
+    let error: [f64; CLASSES] =
+        std::array::from_fn(|class| logits[class].exp() / total - f64::from(u8::from(class == LABEL)));
     let back: [f64; HIDDEN] = std::array::from_fn(|at| {
         let sum: f64 = (0..CLASSES).map(|class| f64::from(second(class, at)) * error[class]).sum();
         sum * (1.0 - hidden[at] * hidden[at])

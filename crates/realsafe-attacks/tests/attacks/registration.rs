@@ -11,9 +11,11 @@ extern crate realsafe_attacks as _;
 fn every_file_is_an_attack_and_every_attack_is_sound() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
     let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let files: BTreeSet<String> = names.map(|path| path.file_stem().unwrap().to_string_lossy().replace('_', "-")).collect();
+    let files: BTreeSet<String> =
+        names.map(|path| path.file_stem().unwrap().to_string_lossy().replace('_', "-")).collect();
     let shared = BTreeSet::from(["lib".to_owned(), "ascent".to_owned()]);
-    let registered: BTreeSet<String> = inventory::iter::<AttackEntry>().map(|entry| entry.component.id.to_owned()).collect();
+    let registered: BTreeSet<String> =
+        inventory::iter::<AttackEntry>().map(|entry| entry.component.id.to_owned()).collect();
     assert_eq!(&files - &shared, registered);
     for entry in inventory::iter::<AttackEntry>() {
         check_component(&entry.component).unwrap();
