@@ -1,0 +1,163 @@
+//! Computes one cell.
+
+use rand::RngExt;
+use realsafe_core::random::{Purpose, StreamKey, stream};
+use realsafe_core::{Control, DefendedModel, Driver, Judgement, Logits, Recorded, Samples, Stop, Task, Verdict};
+use realsafe_plan::{Cell, Number, TargetRule};
+use realsafe_results::{Adversarials, CellRecord, Outcome, Spent, Status, TracePoint};
+
+use crate::workshop::{BuildError, Workshop};
+
+/// Why a cell gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CellError {
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    #[error(transparent)]
+    Stop(#[from] Stop),
+    #[error("the model `{model}` gives NaN for the clean image of sample {sample}")]
+    NotANumber { model: String, sample: u32 },
+}
+
+/// A cell before its attack.
+struct Prepared {
+    samples: Samples,
+    model: DefendedModel,
+    predictions: Vec<u32>,
+    targets: Vec<Option<u32>>,
+}
+
+fn prepare(cell: &Cell, workshop: &Workshop) -> Result<Prepared, CellError> {
+    let samples = workshop.samples(&cell.data, &cell.samples)?;
+    let model = workshop.defended(&cell.model, &cell.stack)?;
+    let clean = workshop.clean(cell, || model.judge(&samples, workshop.device()))?;
+    let predicted = clean.predictions().into_iter().zip(&cell.samples).map(|(prediction, &sample)| {
+        prediction.ok_or_else(|| CellError::NotANumber { model: cell.model.id.clone(), sample })
+    });
+    let predictions = predicted.collect::<Result<_, _>>()?;
+    let targets = targets(cell, &samples, &clean)?;
+    Ok(Prepared { samples, model, predictions, targets })
+}
+
+/// Runs the attack of a cell and turns what the host judged into outcomes.
+pub(crate) fn compute(
+    cell: &Cell,
+    workshop: &Workshop,
+    control: Control<'_>,
+    keep_images: bool,
+) -> Result<CellRecord, CellError> {
+    let attack = workshop.attack(cell)?;
+    let Prepared { samples, model, predictions, targets } = prepare(cell, workshop)?;
+    let shape = samples.shape;
+    let task = Task {
+        model,
+        samples,
+        indices: cell.samples.clone(),
+        targets: targets.clone(),
+        clean: predictions.clone(),
+        norm: cell.threat.norm,
+        goal: cell.threat.goal,
+        eps: cell.threat.eps.as_ref().map(Number::value),
+        success: cell.attack.success,
+        restarts: cell.attack.restarts,
+        budget: cell.attack.budget,
+        record: cell.attack.record.clone(),
+        seed: cell.seed,
+    };
+    let labels = task.samples.labels.clone();
+    let (judgements, recorded) = Driver::run(task, &*attack, workshop.device(), control)?;
+    let outcomes = judgements.iter().enumerate().map(|(slot, judgement)| Outcome {
+        sample: cell.samples[slot],
+        label: labels[slot],
+        target: targets[slot],
+        clean_pred: predictions[slot],
+        adv_pred: judgement.prediction,
+        status: status(judgement.verdict),
+        dist_linf: judgement.distances.linf,
+        dist_l2: judgement.distances.l2,
+        dist_l1: judgement.distances.l1,
+        dist_l0: judgement.distances.l0,
+        spent: Spent {
+            queries: judgement.spent.queries,
+            forwards: judgement.spent.forwards,
+            backwards: judgement.spent.backwards,
+            ..Spent::default()
+        },
+        first_success: judgement.first_success,
+    });
+    let outcomes = outcomes.collect();
+    let trace = recorded.iter().filter_map(|point| trace_point(cell, point)).collect();
+    let images = |judgements: Vec<Judgement>| judgements.into_iter().flat_map(|judgement| judgement.pixels).collect();
+    let adversarials = keep_images.then(|| Adversarials { shape, pixels: images(judgements) });
+    Ok(CellRecord { outcomes, trace, adversarials, warnings: Vec::new() })
+}
+
+/// The record of a cell whose attack failed: every sample an error, so that no rate counts it on either side.
+pub(crate) fn failed(cell: &Cell, workshop: &Workshop, reason: &str) -> Result<CellRecord, CellError> {
+    let Prepared { samples, predictions, targets, .. } = prepare(cell, workshop)?;
+    let outcome = |slot: usize| Outcome {
+        sample: cell.samples[slot],
+        label: samples.labels[slot],
+        target: targets[slot],
+        clean_pred: predictions[slot],
+        adv_pred: None,
+        status: Status::Failed,
+        dist_linf: f64::INFINITY,
+        dist_l2: f64::INFINITY,
+        dist_l1: f64::INFINITY,
+        dist_l0: f64::INFINITY,
+        spent: Spent::default(),
+        first_success: None,
+    };
+    let outcomes = (0..cell.samples.len()).map(outcome).collect();
+    Ok(CellRecord { outcomes, trace: Vec::new(), adversarials: None, warnings: vec![reason.to_owned()] })
+}
+
+const fn status(verdict: Verdict) -> Status {
+    match verdict {
+        Verdict::Robust => Status::Robust,
+        Verdict::Broken => Status::Broken,
+        Verdict::Invalid => Status::Invalid,
+        Verdict::Disputed => Status::Disputed,
+    }
+}
+
+/// A recorded step; none where the model gave NaN, which the final verdict reports.
+fn trace_point(cell: &Cell, point: &Recorded) -> Option<TracePoint> {
+    let (sample, step, queries) = (cell.samples[point.slot], point.step, point.queries);
+    let (pred, distance, broken) = (point.prediction?, point.distance, point.broken);
+    Some(TracePoint { sample, step, queries, pred, distance, broken })
+}
+
+/// The target of each sample, where the goal has one.
+fn targets(cell: &Cell, samples: &Samples, clean: &Logits) -> Result<Vec<Option<u32>>, BuildError> {
+    let count = samples.labels.len();
+    let Some(rule) = &cell.threat.target else { return Ok(vec![None; count]) };
+    let classes = u32::try_from(clean.classes()).unwrap_or(u32::MAX);
+    let labels = samples.labels.iter().copied();
+    Ok(match rule {
+        TargetRule::Next => labels.map(|label| Some((label + 1) % classes)).collect(),
+        TargetRule::Random => {
+            labels.zip(&cell.samples).map(|(label, sample)| Some(random(cell.seed, *sample, label, classes))).collect()
+        }
+        TargetRule::LeastLikely => {
+            labels.zip(clean.rows()).map(|(label, logits)| Some(least_likely(label, logits))).collect()
+        }
+        TargetRule::Dataset => match &samples.targets {
+            Some(targets) => targets.iter().copied().map(Some).collect(),
+            None => return Err(BuildError::without_targets(&cell.data)),
+        },
+    })
+}
+
+fn random(seed: u64, sample: u32, label: u32, classes: u32) -> u32 {
+    let key = StreamKey { seed, purpose: Purpose::Target, sample: sample.into(), restart: 0, step: 0 };
+    let drawn = stream(key).random_range(0..classes - 1);
+    if drawn >= label { drawn + 1 } else { drawn }
+}
+
+fn least_likely(label: u32, logits: &[f32]) -> u32 {
+    let others = (0..logits.len()).filter(|class| *class != label as usize);
+    let least = others.reduce(|least, class| if logits[class] < logits[least] { class } else { least });
+    u32::try_from(least.unwrap_or_default()).unwrap_or_default()
+}

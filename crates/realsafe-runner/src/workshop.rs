@@ -1,0 +1,189 @@
+//! Everything that cells share: datasets, models and clean predictions, each built once.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use burn::tensor::Device;
+use realsafe_core::{
+    AttackContext, AttackEntry, Dataset, DatasetEntry, DefendedModel, Defense, DefenseEntry, Locations, Logits, Model,
+    ModelEntry, Run, Samples, Stop, inventory,
+};
+use realsafe_plan::{Cell, Chosen, Component, Experiment, StackLayer};
+
+/// How many images of a dataset decision-based attacks may start from. Raising it changes their numbers: raise their revision.
+const POOL: usize = 256;
+
+/// A component that cannot be built.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the {kind} `{id}` cannot be built: {reason}")]
+pub struct BuildError {
+    kind: &'static str,
+    id: String,
+    reason: String,
+}
+
+impl BuildError {
+    fn new(chosen: &Chosen, reason: String) -> Self {
+        Self { kind: chosen.component.kind().name(), id: chosen.id.clone(), reason }
+    }
+
+    pub(crate) fn without_targets(data: &Chosen) -> Self {
+        Self::new(data, "the threat model takes targets from the dataset, which has none".to_owned())
+    }
+}
+
+/// Builds components and keeps what is shared between cells.
+pub struct Workshop {
+    device: Device,
+    locations: Locations,
+    datasets: Shelf<dyn Dataset>,
+    models: Shelf<dyn Model>,
+    pools: Shelf<Samples>,
+    clean: Shelf<Logits>,
+}
+
+impl Workshop {
+    /// An empty workshop on a device.
+    pub fn new(device: &Device, locations: &Locations) -> Self {
+        Self {
+            device: device.clone(),
+            locations: locations.clone(),
+            datasets: Shelf::default(),
+            models: Shelf::default(),
+            pools: Shelf::default(),
+            clean: Shelf::default(),
+        }
+    }
+
+    /// The device of all models.
+    pub const fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Builds all datasets and models of an experiment, so that what is wrong with a file shows before anything runs.
+    ///
+    /// # Errors
+    /// The first component that cannot be built.
+    pub fn prepare(&self, experiment: &Experiment) -> Result<(), BuildError> {
+        self.samples(&experiment.data, &experiment.samples[..1.min(experiment.samples.len())])?;
+        experiment.models.iter().try_for_each(|model| self.model(model).map(drop))
+    }
+
+    /// Reads samples of a dataset.
+    ///
+    /// # Errors
+    /// What is wrong with the dataset.
+    pub fn samples(&self, data: &Chosen, indices: &[u32]) -> Result<Samples, BuildError> {
+        let dataset = self.dataset(data)?;
+        let past_end = |index: &&u32| **index as usize >= dataset.len();
+        if let Some(index) = indices.iter().find(past_end) {
+            let reason = format!("sample {index} was asked for, but there are only {}", dataset.len());
+            return Err(BuildError::new(data, reason));
+        }
+        dataset.read(indices).map_err(|reason| BuildError::new(data, reason))
+    }
+
+    /// A model behind a stack of defenses.
+    ///
+    /// # Errors
+    /// What is wrong with the model.
+    pub fn defended(&self, model: &Chosen, stack: &[StackLayer]) -> Result<DefendedModel, BuildError> {
+        let layer = |layer: &StackLayer| {
+            let chosen = &layer.defense;
+            let entry = entry(inventory::iter::<DefenseEntry>(), chosen.component, |entry| &entry.component);
+            let defense: Arc<dyn Defense> = Arc::from((entry.build)(&chosen.values));
+            (defense, layer.gradient)
+        };
+        Ok(DefendedModel::new(self.model(model)?, stack.iter().map(layer).collect()))
+    }
+
+    /// The attack of a cell.
+    pub(crate) fn attack(&self, cell: &Cell) -> Result<Box<dyn Run>, BuildError> {
+        let chosen = &cell.attack.chosen;
+        let entry = entry(inventory::iter::<AttackEntry>(), chosen.component, |entry| &entry.component);
+        Ok((entry.build)(&chosen.values, &AttackContext { pool: self.pool(&cell.data)? }))
+    }
+
+    /// The logits of the clean images of a cell, computed once for all attacks on them.
+    pub(crate) fn clean(
+        &self,
+        cell: &Cell,
+        compute: impl FnOnce() -> Result<Logits, Stop>,
+    ) -> Result<Arc<Logits>, Stop> {
+        let stack: Vec<String> = cell.stack.iter().map(|layer| identity(&layer.defense)).collect();
+        let key = format!("{} {} {stack:?} {:?}", identity(&cell.data), identity(&cell.model), cell.samples);
+        self.clean.get(&key, || compute().map(Arc::new))
+    }
+
+    fn dataset(&self, data: &Chosen) -> Result<Arc<dyn Dataset>, BuildError> {
+        self.datasets.get(&identity(data), || {
+            let entry = entry(inventory::iter::<DatasetEntry>(), data.component, |entry| &entry.component);
+            (entry.build)(&data.values, &self.locations).map(Arc::from).map_err(|reason| BuildError::new(data, reason))
+        })
+    }
+
+    fn model(&self, chosen: &Chosen) -> Result<Arc<dyn Model>, BuildError> {
+        self.models.get(&identity(chosen), || {
+            let entry = entry(inventory::iter::<ModelEntry>(), chosen.component, |entry| &entry.component);
+            let model = (entry.build)(&chosen.values, &self.locations, &self.device);
+            model.map(Arc::from).map_err(|reason| BuildError::new(chosen, reason))
+        })
+    }
+
+    fn pool(&self, data: &Chosen) -> Result<Arc<Samples>, BuildError> {
+        self.pools.get(&identity(data), || {
+            let count = self.dataset(data)?.len().min(POOL);
+            let indices: Vec<u32> = (0..).take(count).collect();
+            self.samples(data, &indices).map(Arc::new)
+        })
+    }
+}
+
+/// What tells two uses of a component apart, whatever the spec calls them.
+fn identity(chosen: &Chosen) -> String {
+    let digests: Vec<&str> = chosen.files.values().map(|file| file.blake3.as_str()).collect();
+    format!("{} {:?} {digests:?}", chosen.component.id, chosen.values)
+}
+
+fn entry<E>(
+    entries: impl IntoIterator<Item = &'static E>,
+    component: &'static Component,
+    of: fn(&E) -> &Component,
+) -> &'static E {
+    entries
+        .into_iter()
+        .find(|entry| std::ptr::eq(of(entry), component))
+        .expect("the catalogue holds registered components")
+}
+
+/// Things that are made once and shared; making different things goes on side by side.
+struct Shelf<T: ?Sized>(Mutex<BTreeMap<String, Arc<Slot<T>>>>);
+
+struct Slot<T: ?Sized> {
+    made: OnceLock<Arc<T>>,
+    making: Mutex<()>,
+}
+
+impl<T: ?Sized> Default for Shelf<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: ?Sized> Shelf<T> {
+    fn get<E>(&self, key: &str, make: impl FnOnce() -> Result<Arc<T>, E>) -> Result<Arc<T>, E> {
+        let slot = {
+            let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let empty = || Arc::new(Slot { made: OnceLock::new(), making: Mutex::new(()) });
+            Arc::clone(slots.entry(key.to_owned()).or_insert_with(empty))
+        };
+        let making = slot.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = slot.made.get() {
+            return Ok(Arc::clone(made));
+        }
+        let made = make()?;
+        slot.made.get_or_init(|| Arc::clone(&made));
+        drop(making);
+        Ok(made)
+    }
+}
