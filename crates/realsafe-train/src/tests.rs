@@ -1,0 +1,264 @@
+//! Recipes and runs on the embedded digits, on flex.
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use fs_err as fs;
+use realsafe_core::projection::{Distances, in_box};
+use realsafe_core::{
+    DatasetEntry, Locations, Logits, Model, ModelEntry, RecipeEntry, Samples, Trainable, TrainableEntry, TrainingBatch,
+    inventory, read,
+};
+use realsafe_plan::{
+    Component, Document, Environment, Norm, TrainingSpec, Value, Values, check_component, load_spec, parse_component,
+};
+use tempfile::TempDir;
+use {realsafe_data as _, realsafe_models as _};
+
+use crate::parameters::optimizer;
+use crate::recipes::PgdTraining;
+use crate::{Progress, TrainingError, TrainingSummary, Watch, train};
+
+fn environment() -> Environment<'static> {
+    Environment {
+        data: PathBuf::from("."),
+        data_origin: "the tests".to_owned(),
+        builtin: &|name| realsafe_models::builtin_weights(name).map(<[u8]>::to_vec),
+        read_files: true,
+    }
+}
+
+fn locations() -> Locations {
+    Locations { data: PathBuf::from(".") }
+}
+
+/// A spec that is shipped, with overrides.
+fn spec(name: &str, overrides: &[&str]) -> TrainingSpec {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../specs/training").join(name);
+    let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
+    match load_spec(&path, &overrides, &realsafe_core::catalogue().unwrap(), &environment()) {
+        Ok(Document::Training(spec)) => spec,
+        Ok(Document::Experiment(_)) => panic!("{} is an experiment", path.display()),
+        Err(diagnostics) => panic!("{diagnostics}"),
+    }
+}
+
+fn run(spec: &TrainingSpec, output: &Path) -> Result<TrainingSummary, TrainingError> {
+    let watch = Watch { cancelled: &AtomicBool::new(false), progress: &|_| {} };
+    train(spec, &locations(), &Device::flex(), output, watch)
+}
+
+/// Trains into a new folder.
+fn trained(spec: &TrainingSpec) -> (TempDir, TrainingSummary) {
+    let folder = tempfile::tempdir().unwrap();
+    let summary = run(spec, folder.path()).unwrap();
+    (folder, summary)
+}
+
+fn digits(split: &str) -> Samples {
+    let entry = inventory::iter::<DatasetEntry>().find(|entry| entry.component.id == "digits").unwrap();
+    let chosen = parse_component(&entry.component, &format!("split = \"{split}\""), &environment()).unwrap();
+    let dataset = (entry.build)(&chosen.values, &locations()).unwrap();
+    let all: Vec<u32> = (0..dataset.len() as u32).collect();
+    dataset.read(&all).unwrap()
+}
+
+fn digits_cnn(weights: &str) -> Arc<dyn Model> {
+    let entry = inventory::iter::<ModelEntry>().find(|entry| entry.component.id == "digits-cnn").unwrap();
+    let chosen = parse_component(&entry.component, &format!("weights = \"{weights}\""), &environment()).unwrap();
+    (entry.build)(&chosen.values, &locations(), &Device::flex()).unwrap().into()
+}
+
+fn batch(samples: &Samples) -> TrainingBatch {
+    let count = samples.labels.len();
+    let data = TensorData::new(samples.pixels.clone(), [count, 1, 8, 8]);
+    TrainingBatch {
+        images: Tensor::from_data(data, &Device::flex()),
+        labels: samples.labels.clone(),
+        samples: (0..count as u32).collect(),
+        seed: 0,
+        epoch: 0,
+    }
+}
+
+fn accuracy(model: &dyn Model, images: Tensor<4>, labels: &[u32]) -> f64 {
+    let predictions = Logits::read(model.logits(images)).unwrap().predictions();
+    let correct = predictions.iter().zip(labels).filter(|(prediction, label)| **prediction == Some(**label));
+    correct.count() as f64 / labels.len() as f64
+}
+
+#[test]
+fn training_lowers_the_loss_and_learns() {
+    let (folder, summary) = trained(&spec("digits-standard.toml", &["data.samples=300", "training.epochs=8"]));
+    let (first, last) = (&summary.epochs[0], &summary.epochs[7]);
+    assert!(last.train_loss < 0.5 * first.train_loss, "{summary:?}");
+    assert!(last.test_accuracy > Some(0.7), "{summary:?}");
+    let metrics = fs::read_to_string(folder.path().join("metrics.csv")).unwrap();
+    assert_eq!(metrics.lines().count(), 9);
+    assert!(metrics.starts_with("epoch,rate,train_loss,train_accuracy,test_accuracy\n1,"), "{metrics}");
+    let weights = digits_cnn(&summary.weights.display().to_string());
+    let test = digits("test");
+    let measured = accuracy(&*weights, batch(&test).images, &test.labels);
+    assert_eq!(Some(measured), last.test_accuracy);
+}
+
+#[test]
+fn the_seed_decides_every_byte() {
+    for name in ["digits-standard.toml", "digits-pgd-at.toml"] {
+        let short = ["data.samples=96", "training.epochs=2"];
+        let (first, again) = (trained(&spec(name, &short)), trained(&spec(name, &short)));
+        let bytes = |(folder, _): &(TempDir, TrainingSummary), file: &str| fs::read(folder.path().join(file)).unwrap();
+        for file in ["weights.safetensors", "metrics.csv", "training.toml"] {
+            assert_eq!(bytes(&first, file), bytes(&again, file), "{name}: {file}");
+        }
+        let other = trained(&spec(name, &[&short[..], &["training.seed=1"]].concat()));
+        assert_ne!(bytes(&first, "weights.safetensors"), bytes(&other, "weights.safetensors"), "{name}");
+    }
+}
+
+#[test]
+fn an_interrupted_run_ends_as_if_it_had_not_been() {
+    for optimizer in [&["training.optimizer=adam"][..], &["training.optimizer=sgd", "training.learning-rate=0.05"]] {
+        let short = ["data.samples=96", "training.epochs=3", "training.batch-size=20"];
+        let spec = spec("digits-pgd-at.toml", &[&short[..], optimizer].concat());
+        let (whole, expected) = trained(&spec);
+        let folder = tempfile::tempdir().unwrap();
+        // In the middle of the first, the second and the third epoch.
+        for stop in 1..=3 {
+            let cancelled = AtomicBool::new(false);
+            let progress = |progress: Progress<'_>| {
+                if let Progress::Batch { epoch, batch: 2, .. } = progress {
+                    cancelled.store(epoch == stop, Ordering::Relaxed);
+                }
+            };
+            let watch = Watch { cancelled: &cancelled, progress: &progress };
+            let error = train(&spec, &locations(), &Device::flex(), folder.path(), watch).unwrap_err();
+            assert!(matches!(error, TrainingError::Interrupted { done, epochs: 3 } if done == stop - 1), "{error}");
+            assert!(!folder.path().join("weights.safetensors").exists());
+        }
+        let summary = run(&spec, folder.path()).unwrap();
+        assert_eq!((&summary.blake3, &summary.epochs), (&expected.blake3, &expected.epochs));
+        let bytes = |folder: &TempDir, file: &str| fs::read(folder.path().join(file)).unwrap();
+        assert_eq!(bytes(&folder, "metrics.csv"), bytes(&whole, "metrics.csv"));
+        // A finished run is not made again.
+        let batches = Cell::new(0);
+        let progress = |progress: Progress<'_>| {
+            if let Progress::Batch { .. } = progress {
+                batches.set(batches.get() + 1);
+            }
+        };
+        let watch = Watch { cancelled: &AtomicBool::new(false), progress: &progress };
+        assert_eq!(train(&spec, &locations(), &Device::flex(), folder.path(), watch).unwrap().blake3, expected.blake3);
+        assert_eq!(batches.get(), 0);
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_run_or_a_damaged_one_is_refused() {
+    let short = ["data.samples=32", "training.epochs=1"];
+    let (folder, _) = trained(&spec("digits-standard.toml", &short));
+    let other = spec("digits-standard.toml", &[&short[..], &["training.learning-rate=0.01"]].concat());
+    let error = run(&other, folder.path()).unwrap_err().to_string();
+    assert!(error.contains("is the checkpoint of another run"), "{error}");
+    let file = folder.path().join("checkpoint.safetensors");
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+    let error = run(&spec("digits-standard.toml", &short), folder.path()).unwrap_err().to_string();
+    assert!(error.contains("is damaged") && error.contains("delete it to start over"), "{error}");
+}
+
+#[test]
+fn training_goes_on_from_weights_and_stops_when_it_diverges() {
+    let short = ["data.samples=64", "training.epochs=1", "training.learning-rate=0"];
+    let (_folder, first) = trained(&spec("digits-standard.toml", &short));
+    let mut spec = spec(
+        "digits-standard.toml",
+        &["data.samples=64", "training.epochs=3", "training.optimizer=sgd", "training.learning-rate=1000"],
+    );
+    let diverged = run(&spec, tempfile::tempdir().unwrap().path()).unwrap_err();
+    assert!(matches!(diverged, TrainingError::Diverged { .. }), "{diverged}");
+    // With a rate of zero, the weights that training starts from are those that it ends with.
+    let entry = inventory::iter::<ModelEntry>().find(|entry| entry.component.id == "digits-cnn").unwrap();
+    let table = format!("weights = \"{}\"", first.weights.display());
+    spec = self::spec("digits-standard.toml", &[&short[..], &["training.seed=7"]].concat());
+    spec.model = Arc::new(parse_component(&entry.component, &table, &environment()).unwrap());
+    assert_eq!(trained(&spec).1.blake3, first.blake3);
+}
+
+#[test]
+fn every_recipe_has_a_sound_table_and_an_example_that_runs() {
+    let recipes: Vec<&RecipeEntry> = inventory::iter::<RecipeEntry>().collect();
+    let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/recipes")).unwrap();
+    assert_eq!(recipes.len(), files.count() - 1, "a file of src/recipes is not registered");
+    for entry in recipes {
+        let component: &'static Component = &entry.component;
+        check_component(component).unwrap();
+        let mut spec = spec("digits-standard.toml", &["data.samples=40"]);
+        spec.recipe = parse_component(component, component.example, &environment()).unwrap();
+        let (_folder, summary) = trained(&spec);
+        assert!(summary.epochs.len() as u64 == spec.recipe.values.count("epochs"), "{}", component.id);
+    }
+}
+
+#[test]
+fn adversarial_images_stay_in_ball_and_box_and_raise_the_loss() {
+    let test = digits("test");
+    let batch = batch(&test);
+    let model = digits_cnn("builtin:digits-standard");
+    let clean = accuracy(&*model, batch.images.clone(), &batch.labels);
+    for (norm, eps) in [(Norm::Linf, 0.2), (Norm::L2, 1.0)] {
+        for (steps, random_start) in [(1, true), (7, true), (7, false)] {
+            let recipe = PgdTraining { norm, eps, steps, step_size: 0.4 * eps, random_start };
+            let images = recipe.adversarials(model.clone(), &batch).unwrap();
+            let attacked = accuracy(&*model, images.clone(), &batch.labels);
+            assert!(attacked < clean - 0.1, "{norm:?} {steps}: {attacked}");
+            for (before, after) in test.pixels.chunks_exact(64).zip(read(images).unwrap().chunks_exact(64)) {
+                let distance = Distances::between(before, after).in_norm(norm);
+                assert!(in_box(after) && distance <= norm.tolerance(f64::from(eps)), "{norm:?}: {distance}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_restored_network_with_batch_norm_goes_on_alike() {
+    let device = Device::flex();
+    let entry = TrainableEntry::find("cifar-resnet").unwrap();
+    let mut values = Values::default();
+    values.insert("depth", Value::Text("20".to_owned()));
+    values.insert("shortcut", Value::Text("pad-even".to_owned()));
+    values.insert("classes", Value::Count(10));
+    let recipe = spec("digits-standard.toml", &[]).recipe;
+    let build = |seed| (entry.build)(&values, optimizer(&recipe.values), seed, &device);
+    let images = Tensor::<4>::random([4, 3, 32, 32], Distribution::Uniform(0.0, 1.0), &device);
+    let (mut network, mut other) = (build(0), build(1));
+    let step = |network: &mut Box<dyn Trainable>| {
+        let loss = network.forward(images.clone().autodiff()).powi_scalar(2).mean();
+        network.update(0.01, loss.backward());
+        read(network.snapshot().logits(images.clone())).unwrap()
+    };
+    step(&mut network);
+    other.restore(network.state().unwrap()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(step(&mut network), step(&mut other));
+    }
+}
+
+/// What the committed weights are worth, under PGD-40 from a random point, judged on the last image.
+#[test]
+fn the_built_in_networks_are_accurate_and_pgd_training_helps() {
+    let test = digits("test");
+    let batch = batch(&test);
+    let measure = |name: &str, eps: f32| {
+        let model = digits_cnn(name);
+        let attack = PgdTraining { norm: Norm::Linf, eps, steps: 40, step_size: 2.5 * eps / 40.0, random_start: true };
+        let images = attack.adversarials(model.clone(), &batch).unwrap();
+        (accuracy(&*model, batch.images.clone(), &batch.labels), accuracy(&*model, images, &batch.labels))
+    };
+    let (standard, trained) = (measure("builtin:digits-standard", 0.2), measure("builtin:digits-pgd-at", 0.2));
+    assert!(standard.0 >= 0.97 && trained.0 >= 0.93, "{standard:?} {trained:?}");
+    assert!(standard.1 <= 0.2 && trained.1 >= standard.1 + 0.3, "{standard:?} {trained:?}");
+}

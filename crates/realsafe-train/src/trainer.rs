@@ -1,0 +1,315 @@
+//! The loop around every recipe: epochs, shuffling, updates, evaluation, checkpoints.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use fs_err as fs;
+use rand::RngExt;
+use rand::seq::SliceRandom;
+use realsafe_core::random::{Purpose, StreamKey, stream};
+use realsafe_core::{
+    Dataset, DatasetEntry, Locations, Logits, Recipe, RecipeEntry, Samples, Stop, Trainable, TrainableEntry,
+    TrainingBatch, inventory, read,
+};
+use realsafe_plan::{Chosen, ParameterKind, TrainingSpec, Value};
+
+use crate::checkpoint::Checkpoint;
+use crate::files::replace_bytes;
+use crate::metrics::{EpochMetrics, EpochTime, to_csv};
+use crate::parameters::optimizer;
+use crate::schedule::learning_rate;
+
+/// Test images that are classified at once.
+const EVALUATED: usize = 128;
+
+/// Streams of a run as a whole, told apart by the step of their key; step 0 belongs to samples.
+#[derive(Clone, Copy)]
+enum Draw {
+    Weights = 1,
+    Order = 2,
+    Dropout = 3,
+}
+
+/// How the outside watches and stops a run.
+#[derive(Clone, Copy)]
+pub struct Watch<'a> {
+    /// Set to stop after the current batch.
+    pub cancelled: &'a AtomicBool,
+    /// Told after every update and every epoch.
+    pub progress: &'a dyn Fn(Progress<'_>),
+}
+
+/// What has just been done.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress<'a> {
+    /// A run was taken up where its checkpoint left it.
+    Resumed {
+        /// How many epochs were done before.
+        epochs: u32,
+    },
+    /// An update.
+    Batch {
+        /// The epoch, from 1.
+        epoch: u32,
+        /// How many updates of the epoch are done.
+        batch: usize,
+        /// How many updates an epoch has.
+        batches: usize,
+        /// The loss before the update.
+        loss: f64,
+    },
+    /// An epoch.
+    Epoch(&'a EpochMetrics),
+}
+
+/// A finished run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainingSummary {
+    /// The trained weights.
+    pub weights: PathBuf,
+    /// Their BLAKE3, in hexadecimal digits.
+    pub blake3: String,
+    /// Every epoch.
+    pub epochs: Vec<EpochMetrics>,
+}
+
+/// Why a run did not finish.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainingError {
+    /// It cannot be run, or not be resumed, as it is.
+    #[error("{0}")]
+    Invalid(String),
+    /// The device reported an error.
+    #[error("the device reports: {0}")]
+    Device(String),
+    /// The loss became infinite or undefined.
+    #[error("the loss is not finite any more in epoch {epoch}; lower `learning-rate`")]
+    Diverged {
+        /// The epoch, from 1.
+        epoch: u32,
+    },
+    /// It was cancelled.
+    #[error("interrupted after {done} of {epochs} epochs; the same command goes on from there")]
+    Interrupted {
+        /// How many epochs are done and kept.
+        done: u32,
+        /// How many there are.
+        epochs: u32,
+    },
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] std::io::Error),
+}
+
+impl From<Stop> for TrainingError {
+    fn from(stop: Stop) -> Self {
+        Self::Device(stop.to_string())
+    }
+}
+
+impl From<csv::Error> for TrainingError {
+    fn from(error: csv::Error) -> Self {
+        Self::File(error.into())
+    }
+}
+
+/// Trains a network, and writes to the folder `output`: `weights.safetensors` at the end; after every epoch
+/// `metrics.csv`, `timings.csv` and `checkpoint.safetensors`; and `training.toml`, the spec with every default.
+///
+/// Where the folder holds the checkpoint of the same run, it goes on after the last complete epoch, with the same
+/// result as if it had never stopped.
+///
+/// # Errors
+/// See [`TrainingError`].
+pub fn train(
+    spec: &TrainingSpec,
+    locations: &Locations,
+    device: &Device,
+    output: &Path,
+    watch: Watch<'_>,
+) -> Result<TrainingSummary, TrainingError> {
+    let mut run = Run::new(spec, locations, device)?;
+    fs::create_dir_all(output)?;
+    let (checkpoint_file, identity) = (output.join("checkpoint.safetensors"), identity(spec, device));
+    let (mut metrics, mut timings) = (Vec::new(), Vec::new());
+    if let Some(checkpoint) = Checkpoint::read(&checkpoint_file, &identity)? {
+        run.network.restore(checkpoint.state).map_err(|error| {
+            TrainingError::Invalid(format!("the checkpoint `{}` does not fit: {error}", checkpoint_file.display()))
+        })?;
+        (metrics, timings) = (checkpoint.metrics, checkpoint.timings);
+        (watch.progress)(Progress::Resumed { epochs: metrics.len() as u32 });
+    }
+    replace_bytes(&output.join("training.toml"), spec.resolved().as_bytes())?;
+    for epoch in metrics.len() as u32..run.epochs {
+        let start = Instant::now();
+        let row = run.epoch(epoch, watch)?;
+        (watch.progress)(Progress::Epoch(&row));
+        metrics.push(row);
+        timings.push(EpochTime { epoch: epoch + 1, seconds: start.elapsed().as_secs_f64() });
+        let state = run.network.state().map_err(TrainingError::Device)?;
+        let checkpoint = Checkpoint { state, metrics, timings };
+        checkpoint.write(&checkpoint_file, &identity)?;
+        Checkpoint { metrics, timings, .. } = checkpoint;
+        replace_bytes(&output.join("metrics.csv"), &to_csv(&metrics)?)?;
+        replace_bytes(&output.join("timings.csv"), &to_csv(&timings)?)?;
+    }
+    let staging = tempfile::tempdir_in(output)?;
+    let weights = staging.path().join("weights.safetensors");
+    run.network.save(&weights).map_err(|error| TrainingError::File(std::io::Error::other(error)))?;
+    let bytes = fs::read(&weights)?;
+    let weights = output.join("weights.safetensors");
+    replace_bytes(&weights, &bytes)?;
+    let blake3 = blake3::hash(&bytes).to_string();
+    Ok(TrainingSummary { weights, blake3, epochs: metrics })
+}
+
+/// The BLAKE3 of everything that decides what is trained: a checkpoint is only good for the run that it is of.
+fn identity(spec: &TrainingSpec, device: &Device) -> String {
+    let anonymous = TrainingSpec { id: String::new(), title: String::new(), device: None, ..spec.clone() };
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(anonymous.resolved().as_bytes());
+    for chosen in [&*spec.data, &spec.model, &spec.recipe] {
+        let digests: Vec<&str> = chosen.files.values().map(|file| file.blake3.as_str()).collect();
+        hasher.update(format!("\n{} {}", chosen.component.revision, digests.join(" ")).as_bytes());
+    }
+    hasher.update(format!("\n{device:?}").as_bytes());
+    hasher.finalize().to_string()
+}
+
+/// A run with everything that it is made of.
+struct Run<'a> {
+    spec: &'a TrainingSpec,
+    device: &'a Device,
+    network: Box<dyn Trainable>,
+    recipe: Box<dyn Recipe>,
+    data: Box<dyn Dataset>,
+    test: Option<Box<dyn Dataset>>,
+    epochs: u32,
+    batch_size: usize,
+}
+
+impl<'a> Run<'a> {
+    fn new(spec: &'a TrainingSpec, locations: &Locations, device: &'a Device) -> Result<Self, TrainingError> {
+        let values = &spec.recipe.values;
+        let recipe = inventory::iter::<RecipeEntry>().find(|entry| entry.component.id == spec.recipe.component.id);
+        let recipe = recipe.ok_or_else(|| not_linked(&spec.recipe))?;
+        let model = TrainableEntry::find(spec.model.component.id).ok_or_else(|| {
+            TrainingError::Invalid(format!("the model `{}` cannot be trained", spec.model.component.id))
+        })?;
+        let seed = stream(key(spec.seed, Draw::Weights, 0)).random();
+        let mut network = (model.build)(&spec.model.values, optimizer(values), seed, device);
+        for file in spec.model.files.values() {
+            let path = file.path.as_ref().ok_or_else(|| {
+                let message =
+                    "training cannot go on from weights that the program carries; name a file, or leave `weights` out";
+                TrainingError::Invalid(message.to_owned())
+            })?;
+            network.load(path).map_err(TrainingError::Invalid)?;
+        }
+        Ok(Self {
+            spec,
+            device,
+            network,
+            recipe: (recipe.build)(values),
+            data: dataset(&spec.data, locations)?,
+            test: test_split(&spec.data).map(|test| dataset(&test, locations)).transpose()?,
+            epochs: u32::try_from(values.count("epochs")).unwrap_or(u32::MAX),
+            batch_size: usize::try_from(values.count("batch-size")).unwrap_or(usize::MAX),
+        })
+    }
+
+    /// Shows every sample once.
+    fn epoch(&mut self, epoch: u32, watch: Watch<'_>) -> Result<EpochMetrics, TrainingError> {
+        let seed = self.spec.seed;
+        let mut order = self.spec.samples.clone();
+        order.shuffle(&mut stream(key(seed, Draw::Order, epoch)));
+        self.device.seed(stream(key(seed, Draw::Dropout, epoch)).random());
+        let batches = order.len().div_ceil(self.batch_size);
+        let updates = f64::from(self.epochs) * batches as f64;
+        let rate = |batch: usize| {
+            let done = f64::from(epoch) * batches as f64 + batch as f64 + 0.5;
+            learning_rate(&self.spec.recipe.values, done / updates)
+        };
+        let (mut loss_sum, mut correct) = (0.0, 0);
+        for (number, indices) in order.chunks(self.batch_size).enumerate() {
+            if watch.cancelled.load(Ordering::Relaxed) {
+                return Err(TrainingError::Interrupted { done: epoch, epochs: self.epochs });
+            }
+            let samples = self.data.read(indices).map_err(TrainingError::Invalid)?;
+            let images = upload(&samples, self.device);
+            let batch = TrainingBatch { images, labels: samples.labels, samples: indices.to_vec(), seed, epoch };
+            let objective = self.recipe.objective(&*self.network, &batch)?;
+            let loss = f64::from(read(objective.loss.clone().inner())?[0]);
+            if !loss.is_finite() {
+                return Err(TrainingError::Diverged { epoch: epoch + 1 });
+            }
+            correct += count_correct(objective.logits.inner(), &batch.labels)?;
+            loss_sum += loss * indices.len() as f64;
+            self.network.update(rate(number), objective.loss.backward());
+            (watch.progress)(Progress::Batch { epoch: epoch + 1, batch: number + 1, batches, loss });
+        }
+        let total = order.len() as f64;
+        Ok(EpochMetrics {
+            epoch: epoch + 1,
+            rate: rate(0),
+            train_loss: loss_sum / total,
+            train_accuracy: correct as f64 / total,
+            test_accuracy: self.test.as_deref().map(|test| self.accuracy(test)).transpose()?,
+        })
+    }
+
+    /// The share of a dataset that the network, in evaluation state, classifies correctly.
+    fn accuracy(&self, dataset: &dyn Dataset) -> Result<f64, TrainingError> {
+        let model = self.network.snapshot();
+        let indices: Vec<u32> = (0..dataset.len() as u32).collect();
+        let mut correct = 0;
+        for indices in indices.chunks(EVALUATED) {
+            let samples = dataset.read(indices).map_err(TrainingError::Invalid)?;
+            correct += count_correct(model.logits(upload(&samples, self.device)), &samples.labels)?;
+        }
+        Ok(correct as f64 / indices.len() as f64)
+    }
+}
+
+fn key(seed: u64, draw: Draw, epoch: u32) -> StreamKey {
+    StreamKey { seed, purpose: Purpose::Training, sample: 0, restart: epoch.into(), step: draw as u64 }
+}
+
+fn not_linked(chosen: &Chosen) -> TrainingError {
+    let component = chosen.component;
+    TrainingError::Invalid(format!(
+        "the {} `{}` is not linked into this program",
+        component.kind().name(),
+        component.id
+    ))
+}
+
+fn dataset(chosen: &Chosen, locations: &Locations) -> Result<Box<dyn Dataset>, TrainingError> {
+    let entry = inventory::iter::<DatasetEntry>().find(|entry| entry.component.id == chosen.component.id);
+    let entry = entry.ok_or_else(|| not_linked(chosen))?;
+    (entry.build)(&chosen.values, locations).map_err(TrainingError::Invalid)
+}
+
+/// The same dataset with `split = "test"`, where it has that and another split is trained on.
+fn test_split(data: &Chosen) -> Option<Chosen> {
+    let ParameterKind::Choice(splits) = data.component.parameter("split")?.kind else { return None };
+    if !splits.contains(&"test") || data.values.text("split") == "test" {
+        return None;
+    }
+    let mut test = data.clone();
+    test.values.insert("split", Value::Text("test".to_owned()));
+    Some(test)
+}
+
+fn upload(samples: &Samples, device: &Device) -> Tensor<4> {
+    let [channels, height, width] = samples.shape;
+    let data = TensorData::new(samples.pixels.clone(), [samples.labels.len(), channels, height, width]);
+    Tensor::from_data(data, device)
+}
+
+fn count_correct(logits: Tensor<2>, labels: &[u32]) -> Result<usize, Stop> {
+    let predictions = Logits::read(logits)?.predictions();
+    Ok(predictions.iter().zip(labels).filter(|(prediction, label)| **prediction == Some(**label)).count())
+}
