@@ -1,0 +1,174 @@
+//! `explain`: the manual of a component, with everything that can be set.
+
+use std::fmt::Write;
+
+use realsafe_plan::{
+    Access, AttackTraits, Component, Fallback, Goal, GradientMode, Norm, Parameter, ParameterKind, nearest,
+    parse_component,
+};
+use serde_json::{Value, json};
+
+use crate::catalogue::catalogue;
+use crate::data_directory::DataDirectory;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::terminal::{Format, print, print_json, table};
+
+/// Explain an attack, defense, model, dataset or training recipe
+#[derive(clap::Args)]
+pub(crate) struct Explain {
+    /// Its name, as `use` takes it
+    name: String,
+    #[command(flatten)]
+    data: DataDirectory,
+    /// How it is shown
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+impl Explain {
+    pub(crate) fn execute(&self) -> Outcome {
+        let catalogue = catalogue()?;
+        let found: Vec<&'static Component> = catalogue.iter().filter(|component| component.id == self.name).collect();
+        if found.is_empty() {
+            let near = nearest(&self.name, catalogue.iter().map(|component| component.id));
+            let hint = near.map_or_else(
+                || "`realsafe-spec list` shows all names".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            );
+            return Err(Failure::new(Exit::Usage, format!("there is no component `{}`", self.name)).hint(hint));
+        }
+        match self.format {
+            Format::Text => {
+                print(&found.iter().map(|component| self.text(component)).collect::<Vec<_>>().join("\n\n"))?
+            }
+            Format::Json => print_json(&found.iter().map(|component| object(component)).collect())?,
+        }
+        Ok(Exit::Done)
+    }
+
+    fn text(&self, component: &'static Component) -> String {
+        let kind = component.kind().name();
+        let mut text = format!("{} ({kind})\n\n{}\n", component.id, component.manual().trim_end());
+        if let Some(attack) = component.attack() {
+            text += &format!("\n## Facts\n{}", self.attack(component, attack));
+        }
+        if let Some(defense) = component.defense() {
+            let modes: Vec<&str> = defense.gradients.iter().copied().map(GradientMode::name).collect();
+            text += &format!(
+                "\n## Facts\ngradients that an attacker can be given: {}; the first is the default\n",
+                modes.join(", ")
+            );
+        }
+        if !component.parameters.is_empty() {
+            text += &format!("\n## Parameters\n{}", parameters(component.parameters));
+        }
+        let brackets = if matches!(kind, "attack" | "defense" | "model") { ("[[", "]]") } else { ("[", "]") };
+        let section = match kind {
+            "dataset" => "data",
+            "recipe" => "training",
+            other => other,
+        };
+        let (open, close) = brackets;
+        let example = component.example.trim_end();
+        text += &format!("\n## Example\n{open}{section}{close}\nuse = \"{}\"\n{example}", component.id);
+        text.trim_end().to_owned() + "\n"
+    }
+
+    fn attack(&self, component: &'static Component, attack: &AttackTraits) -> String {
+        let names = |names: Vec<&str>| names.join(", ");
+        let mut text = String::new();
+        // Writing into a string cannot fail.
+        let _ = writeln!(text, "sees: {}", sees(attack.access));
+        let _ = writeln!(text, "norms: {}", names(attack.norms.iter().copied().map(Norm::name).collect()));
+        let _ = writeln!(text, "goals: {}", names(attack.goals.iter().copied().map(Goal::name).collect()));
+        if attack.minimises_distance {
+            let _ = writeln!(text, "looks for the smallest distance: runs once, whatever the list of eps");
+        }
+        if let Ok(chosen) = parse_component(component, "", &self.data.environment()) {
+            let cost = (attack.cost)(&chosen.values);
+            let (queries, forwards, backwards) = (cost.queries, cost.forwards, cost.backwards);
+            let _ = writeln!(
+                text,
+                "cost per sample by default, at most: {queries} queries, {forwards} forward and {backwards} backward passes"
+            );
+        }
+        text
+    }
+}
+
+const fn sees(access: Access) -> &'static str {
+    match access {
+        Access::Labels => "predicted labels (decision-based)",
+        Access::Scores => "logits (score-based)",
+        Access::Gradients => "logits and gradients (white-box)",
+    }
+}
+
+fn parameters(parameters: &[Parameter]) -> String {
+    let row = |parameter: &Parameter| {
+        let (name, unit) = (parameter.name.to_owned(), parameter.unit.to_owned());
+        vec![
+            name,
+            takes(parameter.kind),
+            fallback(parameter.fallback).to_owned(),
+            unit,
+            parameter.documentation.to_owned(),
+        ]
+    };
+    table(&["name", "takes", "default", "unit", "meaning"], 5, parameters.iter().map(row))
+}
+
+/// What a parameter takes, with its range.
+fn takes(kind: ParameterKind) -> String {
+    match kind {
+        ParameterKind::Flag => "true or false".to_owned(),
+        ParameterKind::Count { minimum, maximum } => format!("whole number, {minimum} to {maximum}"),
+        ParameterKind::Number { minimum, maximum } => format!("number, {minimum} to {maximum}"),
+        ParameterKind::Numbers { minimum, maximum } => format!("list of numbers, {minimum} to {maximum}"),
+        ParameterKind::Choice(words) => words.join(" | "),
+        ParameterKind::Text => "text".to_owned(),
+        ParameterKind::File => "file".to_owned(),
+    }
+}
+
+const fn fallback(fallback: Fallback) -> &'static str {
+    match fallback {
+        Fallback::Required => "required",
+        Fallback::Unset => "unset",
+        Fallback::Value(text) => text,
+    }
+}
+
+fn object(component: &Component) -> Value {
+    let parameters = component.parameters.iter().map(|parameter| {
+        json!({
+            "name": parameter.name,
+            "takes": takes(parameter.kind),
+            "default": fallback(parameter.fallback),
+            "unit": parameter.unit,
+            "meaning": parameter.documentation,
+        })
+    });
+    let attack = component.attack().map(|attack| {
+        json!({
+            "access": attack.access.name(),
+            "norms": attack.norms.iter().copied().map(Norm::name).collect::<Vec<_>>(),
+            "goals": attack.goals.iter().copied().map(Goal::name).collect::<Vec<_>>(),
+            "minimises_distance": attack.minimises_distance,
+        })
+    });
+    let gradients = component
+        .defense()
+        .map(|defense| defense.gradients.iter().copied().map(GradientMode::name).collect::<Vec<_>>());
+    json!({
+        "kind": component.kind().name(),
+        "name": component.id,
+        "revision": component.revision,
+        "manual": component.manual(),
+        "attack": attack,
+        "gradients": gradients,
+        "parameters": parameters.collect::<Vec<_>>(),
+        "example": component.example,
+    })
+}

@@ -1,0 +1,55 @@
+//! The commands, one file each.
+
+mod check;
+mod completions;
+mod devices;
+mod explain;
+mod list;
+mod merge;
+mod plan;
+mod report;
+mod run;
+mod schema;
+mod train;
+mod verify_adversarials;
+
+use crate::failure::Outcome;
+
+/// What is to be done.
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    Run(run::Run),
+    Check(check::Check),
+    Plan(plan::Plan),
+    List(list::List),
+    Explain(explain::Explain),
+    Devices(devices::Devices),
+    Report(report::Report),
+    Merge(merge::Merge),
+    Train(train::Train),
+    VerifyAdversarials(verify_adversarials::VerifyAdversarials),
+    Schema(schema::Schema),
+    Completions(completions::Completions),
+    #[command(hide = true)]
+    ProbeDevice(devices::Probe),
+}
+
+impl Command {
+    pub(crate) fn execute(&self) -> Outcome {
+        match self {
+            Self::Run(command) => command.execute(),
+            Self::Check(command) => command.execute(),
+            Self::Plan(command) => command.execute(),
+            Self::List(command) => command.execute(),
+            Self::Explain(command) => command.execute(),
+            Self::Devices(command) => command.execute(),
+            Self::Report(command) => command.execute(),
+            Self::Merge(command) => command.execute(),
+            Self::Train(command) => command.execute(),
+            Self::VerifyAdversarials(command) => command.execute(),
+            Self::Schema(command) => command.execute(),
+            Self::Completions(command) => command.execute(),
+            Self::ProbeDevice(command) => command.execute(),
+        }
+    }
+}
