@@ -1,0 +1,10 @@
+//! The program as people use it: spawned, interrupted, resumed, compared with other libraries and between backends.
+
+#[cfg(any(feature = "tch", feature = "wgpu"))]
+mod backends;
+mod batching;
+mod golden;
+mod peers;
+mod program;
+mod quickstart;
+mod resume;
