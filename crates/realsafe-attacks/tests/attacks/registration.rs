@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use realsafe_core::{AttackEntry, inventory};
-use realsafe_plan::check_component;
+use realsafe_plan::{Success, check_component};
+
+use crate::bench::{Setting, linear_problem, run};
 
 extern crate realsafe_attacks as _;
 
@@ -21,6 +23,25 @@ fn every_file_is_an_attack_and_every_attack_is_sound() {
         check_component(&entry.component).unwrap();
         for heading in ["## What it does", "## Threat model", "## Cost", "## References"] {
             assert!(entry.component.manual().contains(heading), "{} has no {heading}", entry.component.id);
+        }
+    }
+}
+
+#[test]
+fn every_example_parses_builds_and_runs() {
+    let (_, model, samples) = linear_problem();
+    for entry in inventory::iter::<AttackEntry>() {
+        let component = &entry.component;
+        let traits = component.attack().expect("attacks have attack traits");
+        for norm in traits.norms {
+            let eps = (!traits.minimises_distance).then_some(0.1);
+            let judged = run(
+                (component.id, component.example),
+                &model,
+                &samples,
+                &Setting::untargeted(*norm, eps, Success::Last),
+            );
+            assert_eq!(judged.len(), samples.labels.len(), "{}", component.id);
         }
     }
 }

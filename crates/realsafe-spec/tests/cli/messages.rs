@@ -126,3 +126,21 @@ fn a_folder_that_holds_no_results_is_told() {
     assert_snapshot!("report_without_results", Folder::with(&[("small.toml", SMALL)]).call("report small.toml"));
     assert_snapshot!("merge_without_results", Folder::with(&[("a/x", "")]).call("merge a"));
 }
+
+#[test]
+fn damaged_weights_are_told_before_anything_runs() {
+    let spec = SMALL.replace("builtin:digits-standard", "digits.safetensors");
+    let folder = Folder::with(&[("small.toml", &spec), ("digits.safetensors", "these are no weights")]);
+    assert_snapshot!(folder.call("run small.toml --data ."));
+}
+
+#[test]
+fn a_truncated_dataset_is_told_with_its_origin() {
+    let spec = SMALL.replace("\"digits\"", "\"cifar10\"").replace("digits-cnn", "small-resnet");
+    let spec = spec
+        .replace("weights = ", "architecture = \"resnet2b\"\nweights = ")
+        .replace("builtin:digits-standard", "weights.pt");
+    let files =
+        [("small.toml", spec.as_str()), ("weights.pt", ""), ("cifar-10-batches-bin/test_batch.bin", "too short")];
+    assert_snapshot!(Folder::with(&files).call("run small.toml --data ."));
+}

@@ -1,0 +1,199 @@
+//! What the runner does when attacks misbehave, and how targets are chosen.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Mutex;
+
+use burn::tensor::Tensor;
+use realsafe_core::{
+    Attack, AttackEntry, Batch, Labels, Locations, Model, ModelEntry, Role, Run, Stop, catalogue, inventory, state,
+};
+use realsafe_plan::{
+    Access, AttackTraits, Component, Cost, Document, Environment, Goal, ModelTraits, Norm, Plan, Traits, load_spec,
+};
+use realsafe_results::{CellRecord, Status, Store};
+use realsafe_runner::{Event, Options, Totals};
+
+extern crate realsafe_attacks as _;
+extern crate realsafe_data as _;
+extern crate realsafe_models as _;
+
+/// An attack that breaks the rules in one way.
+struct Rude(&'static str);
+
+state! {
+    struct Images {
+        images: Tensor<4>,
+    }
+}
+
+impl Attack for Rude {
+    type Door = dyn Labels;
+    type State = Images;
+
+    fn steps(&self) -> u32 {
+        2
+    }
+
+    fn step_cost(&self) -> Cost {
+        Cost::forward(1)
+    }
+
+    fn start(&self, _: &mut Self::Door, batch: &Batch) -> Result<Images, Stop> {
+        Ok(Images { images: batch.images.clone() })
+    }
+
+    fn step(&self, victim: &mut Self::Door, batch: &Batch, state: &mut Images) -> Result<(), Stop> {
+        match self.0 {
+            "panic" => panic!("out of order"),
+            "greedy" => (0..5).try_for_each(|_| victim.labels(batch, &batch.images, Role::Probe).map(drop))?,
+            "escape" => state.images = batch.images.clone() + 0.5,
+            _ => state.images = batch.images.clone() * f32::NAN,
+        }
+        Ok(())
+    }
+
+    fn iterates(&self, _: &Batch, state: &Images) -> Tensor<4> {
+        state.images.clone()
+    }
+}
+
+macro_rules! rude {
+    ($($id:literal),*) => {$(
+        inventory::submit! {
+            AttackEntry {
+                component: Component {
+                    id: concat!("rude-", $id),
+                    revision: 1,
+                    source: "//! Misbehaves.",
+                    parameters: &[],
+                    example: "",
+                    traits: Traits::Attack(AttackTraits {
+                        access: Access::Labels,
+                        norms: &Norm::ALL,
+                        goals: &Goal::ALL,
+                        minimises_distance: false,
+                        cost: |_| Cost::forward(2),
+                    }),
+                },
+                build: |_, _| Box::new(Rude($id)) as Box<dyn Run>,
+            }
+        }
+    )*};
+}
+
+rude!("panic", "greedy", "escape", "nan");
+
+/// A model that knows nothing.
+struct Void;
+
+impl Model for Void {
+    fn logits(&self, images: Tensor<4>) -> Tensor<2> {
+        let rows = images.dims()[0];
+        images.reshape([rows, 64]).narrow(1, 0, 10) * f32::NAN
+    }
+}
+
+inventory::submit! {
+    ModelEntry {
+        component: Component {
+            id: "void",
+            revision: 1,
+            source: "//! Gives NaN.",
+            parameters: &[],
+            example: "",
+            traits: Traits::Model(ModelTraits { input: |_| [1, 8, 8], classes: |_| 10 }),
+        },
+        build: |_, _, _| Ok(Box::new(Void)),
+    }
+}
+
+const DIGITS: &str = "[experiment]\nid = \"test\"\n[data]\nuse = \"digits\"\nsamples = 12\n";
+const NETWORK: &str = "[[model]]\nuse = \"digits-cnn\"\nweights = \"builtin:digits-standard\"\n";
+
+/// Runs a spec in a store of its own; the records are in the order of the plan.
+fn run(folder: &Path, spec: &str) -> (Totals, Vec<Option<CellRecord>>, Vec<String>) {
+    let file = folder.join("spec.toml");
+    std::fs::write(&file, spec).unwrap();
+    let builtin = |name: &str| realsafe_models::builtin_weights(name).map(<[u8]>::to_vec);
+    let environment = Environment {
+        data: folder.to_owned(),
+        data_origin: "the test".to_owned(),
+        builtin: &builtin,
+        read_files: true,
+    };
+    let document =
+        load_spec(&file, &[], &catalogue().unwrap(), &environment).map_err(|mistakes| mistakes.render(false));
+    let Document::Experiment(experiment) = document.unwrap() else { panic!("an experiment") };
+    let plan = Plan::new(vec![experiment], "test").unwrap();
+    let store = Store::open(folder.join("store")).unwrap();
+    let options = Options { jobs: 2, save_adversarials: false, partition: None };
+    let failures = Mutex::new(Vec::new());
+    let observe = |event: Event<'_>| {
+        if let Event::Failed { reason, .. } = event {
+            failures.lock().unwrap().push(reason.to_owned());
+        }
+    };
+    let locations = Locations { data: folder.to_owned() };
+    let totals =
+        realsafe_runner::run(&plan, &store, "flex", &locations, &options, &Default::default(), &observe).unwrap();
+    let records = plan.cells.iter().map(|cell| store.get(&cell.key).unwrap()).collect();
+    (totals, records, failures.into_inner().unwrap())
+}
+
+#[test]
+fn a_misbehaving_attack_costs_its_own_cells_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let attacks = ["panic", "greedy", "escape", "nan"]
+        .map(|id| format!("[[attack]]\nuse = \"rude-{id}\"\nsuccess = \"last\"\nbudget = {{ queries = 3 }}\n"));
+    let spec = format!(
+        "{DIGITS}{NETWORK}[threat]\nnorm = \"linf\"\neps = 0.1\n{}[[attack]]\nuse = \"fgsm\"\n[run]\nchunk = 6\n",
+        attacks.concat()
+    );
+    let (totals, records, _) = run(folder.path(), &spec);
+    assert_eq!((totals.computed, totals.failed), (10, 0));
+    let statuses = |at: usize| -> BTreeSet<Status> {
+        let record = records[at].as_ref().unwrap();
+        record.outcomes.iter().map(|outcome| outcome.status).collect()
+    };
+    let only = |status| BTreeSet::from([status]);
+    for chunk in 0..2 {
+        assert_eq!(statuses(chunk), only(Status::Failed), "panic");
+        assert!(records[chunk].as_ref().unwrap().warnings[0].contains("out of order"));
+        assert_eq!(statuses(2 + chunk), only(Status::Failed), "greedy");
+        assert_eq!(statuses(4 + chunk), only(Status::Invalid), "escape");
+        assert_eq!(statuses(6 + chunk), only(Status::Invalid), "nan");
+        assert!(statuses(8 + chunk).iter().all(|status| !status.is_error()), "fgsm goes on");
+    }
+}
+
+#[test]
+fn a_model_that_gives_nan_fails_and_is_not_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = format!(
+        "{DIGITS}[[model]]\nuse = \"void\"\n[threat]\nnorm = \"linf\"\neps = 0.1\n[[attack]]\nuse = \"fgsm\"\n"
+    );
+    let (totals, records, failures) = run(folder.path(), &spec);
+    assert_eq!((totals.computed, totals.failed), (0, 1));
+    assert!(records[0].is_none());
+    assert!(failures[0].contains("NaN for the clean image of sample 0"), "{failures:?}");
+}
+
+#[test]
+fn targets_are_chosen_as_the_threat_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let threats = ["random", "least-likely", "next"].map(|rule| {
+        format!("[[threat]]\nid = \"{rule}\"\nnorm = \"linf\"\neps = 0.1\ngoal = \"targeted\"\ntarget = \"{rule}\"\n")
+    });
+    let spec = format!("{DIGITS}{NETWORK}{}[[attack]]\nuse = \"fgsm\"\n", threats.concat());
+    let (_, records, _) = run(folder.path(), &spec);
+    let targets = |at: usize| -> Vec<(u32, u32)> {
+        let outcomes = &records[at].as_ref().unwrap().outcomes;
+        outcomes.iter().map(|outcome| (outcome.label, outcome.target.unwrap())).collect()
+    };
+    for at in 0..3 {
+        assert!(targets(at).iter().all(|(label, target)| label != target && *target < 10));
+    }
+    assert!(targets(2).iter().all(|(label, target)| *target == (label + 1) % 10));
+    assert!(targets(0).iter().map(|(label, target)| (target + 10 - label) % 10).collect::<BTreeSet<_>>().len() > 3);
+}
