@@ -1,6 +1,7 @@
 //! Killing the program at any moment loses nothing but the running cells.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -51,12 +52,16 @@ fn an_interrupt_ends_cleanly_and_says_how_to_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let arguments =
         ["run", "tests/specs/small.toml", "--set", "attack.square.queries=20000", "--out", argument(folder.path())];
-    let child = program(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(1500));
-    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(killed.success());
-    let output = child.wait_with_output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(75), "{errors}");
+    let mut child = program(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut reader = BufReader::new(child.stderr.take().unwrap());
+    let mut errors = String::new();
+    while !errors.contains("stored already") {
+        assert!(reader.read_line(&mut errors).unwrap() > 0, "it ended too early: {errors}");
+    }
+    let interrupted = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupted.success());
+    reader.read_to_string(&mut errors).unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(75), "{errors}");
     assert!(errors.contains("the same command goes on"), "{errors}");
 }

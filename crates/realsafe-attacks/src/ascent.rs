@@ -1,9 +1,11 @@
-//! What the iterative gradient attacks share: the step size and the projected step.
+//! What the gradient attacks share: where they start, the step size and the projected step.
 
 use burn::tensor::Tensor;
+use rand::RngExt;
 use realsafe_core::projection::{per_row, project, steepest};
-use realsafe_core::{Batch, Loss};
-use realsafe_plan::{Fallback, Parameter, ParameterKind, Values};
+use realsafe_core::random::Purpose;
+use realsafe_core::{Attack, Batch, Gradients, Loss, Role, Stop, fill_ball, fill_uniform, length, state};
+use realsafe_plan::{Cost, Fallback, Norm, Parameter, ParameterKind, Values};
 
 /// The number of steps.
 pub(crate) const fn steps(fallback: &'static str) -> Parameter {
@@ -68,5 +70,84 @@ impl StepSize {
         };
         let moved = images + steepest(batch.norm, gradient) * per_row(&lengths, &batch.images);
         project(batch.norm, moved, &batch.images, &per_row(&batch.eps, &batch.images))
+    }
+}
+
+/// Where the first step starts.
+pub(crate) enum Start {
+    Clean,
+    Ball { radius: f32 },
+    ScaledCube { radius: f32 },
+}
+
+impl Start {
+    #[expect(clippy::cast_possible_truncation, reason = "radii are single precision on every device")]
+    pub(crate) fn from(values: &Values) -> Self {
+        let radius = values.number("start-radius") as f32;
+        match values.text("start") {
+            "none" => Self::Clean,
+            "scaled-cube" => Self::ScaledCube { radius },
+            _ => Self::Ball { radius },
+        }
+    }
+
+    fn images(&self, batch: &Batch) -> Tensor<4> {
+        let (radius, scaled) = match *self {
+            Self::Clean => return batch.images.clone(),
+            Self::Ball { radius } => (radius, false),
+            Self::ScaledCube { radius } => (radius, true),
+        };
+        let noise = batch.draw(Purpose::Start, |row, random, pixels| {
+            let radius = radius * batch.eps[row];
+            if !scaled {
+                return fill_ball(batch.norm, radius, random, pixels);
+            }
+            let radius = radius * random.random::<f32>();
+            fill_uniform(random, pixels);
+            let scale = if batch.norm == Norm::L2 { radius / length(pixels) } else { radius };
+            pixels.iter_mut().for_each(|pixel| *pixel *= scale);
+        });
+        project(batch.norm, batch.images.clone() + noise, &batch.images, &per_row(&batch.eps, &batch.images))
+    }
+}
+
+/// Projected steepest steps from a start: FGSM, BIM and PGD.
+pub(crate) struct Descent {
+    pub(crate) start: Start,
+    pub(crate) steps: u64,
+    pub(crate) step_size: StepSize,
+    pub(crate) loss: Loss,
+}
+
+state! {
+    pub(crate) struct Iterate {
+        images: Tensor<4>,
+    }
+}
+
+impl Attack for Descent {
+    type Door = dyn Gradients;
+    type State = Iterate;
+
+    fn steps(&self) -> u32 {
+        u32::try_from(self.steps).unwrap_or(u32::MAX)
+    }
+
+    fn step_cost(&self) -> Cost {
+        Cost::gradient(1)
+    }
+
+    fn start(&self, _: &mut Self::Door, batch: &Batch) -> Result<Iterate, Stop> {
+        Ok(Iterate { images: self.start.images(batch) })
+    }
+
+    fn step(&self, victim: &mut Self::Door, batch: &Batch, state: &mut Iterate) -> Result<(), Stop> {
+        let (_, gradient) = victim.gradient(batch, &state.images, self.loss, Role::Iterate)?;
+        state.images = self.step_size.advance(batch, state.images.clone(), gradient);
+        Ok(())
+    }
+
+    fn iterates(&self, _: &Batch, state: &Iterate) -> Tensor<4> {
+        state.images.clone()
     }
 }

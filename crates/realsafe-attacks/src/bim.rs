@@ -18,8 +18,7 @@
 use realsafe_core::{AttackEntry, Loss, inventory};
 use realsafe_plan::{Access, AttackTraits, Component, Cost, Goal, Norm, Traits};
 
-use crate::ascent::{LOSS, STEP_SIZE, StepSize, step_size_relative, steps};
-use crate::pgd::{Descent, Start};
+use crate::ascent::{Descent, LOSS, STEP_SIZE, Start, StepSize, step_size_relative, steps};
 
 inventory::submit! {
     AttackEntry {

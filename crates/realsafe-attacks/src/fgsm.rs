@@ -14,48 +14,10 @@
 //! ## References
 //! Goodfellow, Shlens, Szegedy: Explaining and Harnessing Adversarial Examples, ICLR 2015 (arXiv:1412.6572).
 
-use burn::tensor::Tensor;
-use realsafe_core::{Attack, AttackEntry, Batch, Gradients, Loss, Role, Stop, inventory, state};
+use realsafe_core::{AttackEntry, Loss, inventory};
 use realsafe_plan::{Access, AttackTraits, Component, Cost, Goal, Norm, Traits};
 
-use crate::ascent::{LOSS, StepSize};
-
-struct Fgsm {
-    loss: Loss,
-}
-
-state! {
-    struct Iterate {
-        images: Tensor<4>,
-    }
-}
-
-impl Attack for Fgsm {
-    type Door = dyn Gradients;
-    type State = Iterate;
-
-    fn steps(&self) -> u32 {
-        1
-    }
-
-    fn step_cost(&self) -> Cost {
-        Cost::gradient(1)
-    }
-
-    fn start(&self, _: &mut Self::Door, batch: &Batch) -> Result<Iterate, Stop> {
-        Ok(Iterate { images: batch.images.clone() })
-    }
-
-    fn step(&self, victim: &mut Self::Door, batch: &Batch, state: &mut Iterate) -> Result<(), Stop> {
-        let (_, gradient) = victim.gradient(batch, &state.images, self.loss, Role::Iterate)?;
-        state.images = StepSize::ShareOfEps(1.0).advance(batch, state.images.clone(), gradient);
-        Ok(())
-    }
-
-    fn iterates(&self, _: &Batch, state: &Iterate) -> Tensor<4> {
-        state.images.clone()
-    }
-}
+use crate::ascent::{Descent, LOSS, Start, StepSize};
 
 inventory::submit! {
     AttackEntry {
@@ -73,6 +35,11 @@ inventory::submit! {
                 cost: |_| Cost::gradient(1),
             }),
         },
-        build: |values, _| Box::new(Fgsm { loss: Loss::named(values.text("loss")) }),
+        build: |values, _| Box::new(Descent {
+            start: Start::Clean,
+            steps: 1,
+            step_size: StepSize::ShareOfEps(1.0),
+            loss: Loss::named(values.text("loss")),
+        }),
     }
 }

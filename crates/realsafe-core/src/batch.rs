@@ -111,3 +111,25 @@ pub fn fill_uniform(random: &mut ChaCha8Rng, values: &mut [f32]) {
 pub fn fill_gaussian(random: &mut ChaCha8Rng, values: &mut [f32]) {
     values.fill_with(|| random.sample(StandardNormal));
 }
+
+/// Fills with a random point of the ball of a radius around the origin: uniform in the cube for linf, a Gaussian direction
+/// times a uniform radius for l2.
+pub fn fill_ball(norm: Norm, radius: f32, random: &mut ChaCha8Rng, values: &mut [f32]) {
+    let scale = match norm {
+        Norm::Linf => {
+            fill_uniform(random, values);
+            radius
+        }
+        Norm::L2 => {
+            let radius = radius * random.random::<f32>();
+            fill_gaussian(random, values);
+            radius / length(values)
+        }
+    };
+    values.iter_mut().for_each(|value| *value *= scale);
+}
+
+/// The Euclidean length of a vector.
+pub fn length(values: &[f32]) -> f32 {
+    values.iter().map(|value| value * value).sum::<f32>().sqrt()
+}

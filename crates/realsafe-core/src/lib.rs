@@ -22,7 +22,7 @@ mod rows;
 mod trainable;
 
 pub use attack::{Attack, AttackContext, Run, Stop};
-pub use batch::{Batch, fill_gaussian, fill_uniform};
+pub use batch::{Batch, fill_ball, fill_gaussian, fill_uniform, length};
 pub use catalogue::{AttackEntry, Built, DatasetEntry, DefenseEntry, Locations, ModelEntry, RecipeEntry, catalogue};
 pub use dataset::{Dataset, Samples};
 pub use defense::{DefendedModel, Defense};

@@ -16,11 +16,6 @@ impl Rows {
         let tensor = Tensor::from_data(TensorData::from(data.as_slice()), device);
         Self { indices, tensor }
     }
-
-    /// The indices of the rows.
-    pub fn indices(&self) -> &[usize] {
-        &self.indices
-    }
 }
 
 /// Something with one row per sample.
@@ -38,12 +33,6 @@ impl<const D: usize> Select for Tensor<D> {
 impl<T: Clone> Select for Vec<T> {
     fn choose(&self, rows: &Rows) -> Self {
         rows.indices.iter().map(|&index| self[index].clone()).collect()
-    }
-}
-
-impl<T: Select> Select for Option<T> {
-    fn choose(&self, rows: &Rows) -> Self {
-        self.as_ref().map(|inner| inner.choose(rows))
     }
 }
 

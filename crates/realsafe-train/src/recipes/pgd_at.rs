@@ -21,11 +21,10 @@
 use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData};
-use rand::RngExt;
 use realsafe_core::projection::{per_row, project, steepest};
 use realsafe_core::{
-    DefendedModel, Logits, Loss, Model, Objective, Recipe, RecipeEntry, Stop, Trainable, TrainingBatch, fill_gaussian,
-    fill_uniform, inventory,
+    DefendedModel, Logits, Loss, Model, Objective, Recipe, RecipeEntry, Stop, Trainable, TrainingBatch, fill_ball,
+    inventory,
 };
 use realsafe_plan::{Component, Fallback, Norm, Parameter, ParameterKind, Traits, Values};
 
@@ -77,18 +76,7 @@ impl PgdTraining {
         let mut values = vec![0.0; dims.iter().product()];
         for (row, pixels) in values.chunks_exact_mut(dims[1..].iter().product()).enumerate() {
             let mut random = batch.stream(row);
-            let scale = match self.norm {
-                Norm::Linf => {
-                    fill_uniform(&mut random, pixels);
-                    self.eps
-                }
-                Norm::L2 => {
-                    let radius = self.eps * random.random::<f32>();
-                    fill_gaussian(&mut random, pixels);
-                    radius / pixels.iter().map(|pixel| pixel * pixel).sum::<f32>().sqrt()
-                }
-            };
-            pixels.iter_mut().for_each(|pixel| *pixel *= scale);
+            fill_ball(self.norm, self.eps, &mut random, pixels);
         }
         Tensor::from_data(TensorData::new(values, dims), &batch.images.device())
     }
