@@ -3,6 +3,7 @@
 #[cfg(any(feature = "tch", feature = "wgpu"))]
 mod backends;
 mod batching;
+mod documentation;
 mod golden;
 mod peers;
 mod program;
