@@ -95,16 +95,14 @@ fn parse(name: &str) -> Result<Device, DeviceProblem> {
     device(backend, &rest).ok_or_else(unknown)
 }
 
-#[cfg_attr(not(any(feature = "tch", feature = "wgpu", feature = "vulkan", feature = "cuda")), expect(unused_variables))]
 fn device(backend: &str, rest: &[&str]) -> Option<Device> {
-    let index = |text: &str| text.parse::<usize>().ok();
     match backend {
         "flex" if rest.is_empty() => Some(Device::flex()),
         #[cfg(feature = "tch")]
         #[expect(deprecated, reason = "the last release of burn with LibTorch")]
         "tch" => match rest {
             [] => Some(Device::libtorch()),
-            ["cuda", number] => Some(Device::libtorch_cuda(index(number)?)),
+            ["cuda", number] => Some(Device::libtorch_cuda(number.parse::<usize>().ok()?)),
             _ => None,
         },
         #[cfg(feature = "wgpu")]
@@ -114,14 +112,14 @@ fn device(backend: &str, rest: &[&str]) -> Option<Device> {
         #[cfg(feature = "cuda")]
         "cuda" => match rest {
             [] => Some(Device::cuda(0)),
-            [number] => Some(Device::cuda(index(number)?)),
+            [number] => Some(Device::cuda(number.parse::<usize>().ok()?)),
             _ => None,
         },
         _ => None,
     }
 }
 
-#[cfg(feature = "wgpu")]
+#[cfg(any(feature = "wgpu", feature = "vulkan"))]
 fn wgpu_kind(rest: &[&str]) -> Option<burn::tensor::DeviceKind> {
     use burn::tensor::DeviceKind;
     match rest {
