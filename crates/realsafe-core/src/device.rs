@@ -131,13 +131,30 @@ fn wgpu_kind(rest: &[&str]) -> Option<burn::tensor::DeviceKind> {
     }
 }
 
+/// How many threads each computation may use on a device that is the processor itself. Changes no number.
+///
+/// `flex` takes them from the thread pool that it is called in, so that only LibTorch has to be told.
+pub fn set_threads(_threads: usize) {
+    #[cfg(feature = "tch")]
+    tch::set_num_threads(i32::try_from(_threads).unwrap_or(i32::MAX));
+}
+
 /// The class of a device for cell keys: what can change the last bit of a number.
 pub fn class(name: &str, device: &Device) -> String {
     let backend = name.split(':').next().unwrap_or(name);
     match backend {
         "flex" | "tch" if !name.contains("cuda") => format!("{backend}/{}", instruction_set()),
-        _ => format!("{backend}/{device:?}"),
+        _ => format!("{backend}/{}", accelerator(device)),
     }
+}
+
+/// The accelerator's own name and what kernels are compiled for, where its backend tells.
+fn accelerator(device: &Device) -> String {
+    #[cfg(any(feature = "wgpu", feature = "vulkan", feature = "cuda"))]
+    if let Some(identity) = device.identity() {
+        return format!("{} {}", identity.name, identity.fingerprint);
+    }
+    format!("{device:?}")
 }
 
 /// The processor's architecture and the vector extensions that kernels choose between.

@@ -99,10 +99,10 @@ pub enum RunError {
     Threads(String),
 }
 
-/// How many cells run side by side by default: one per core where the device is the processor itself and shares
-/// it badly, else one.
+/// How many cells run side by side by default: one per core where the device is the processor itself, which small
+/// tensor operations share badly, else one.
 pub fn default_jobs(device_name: &str) -> usize {
-    if device_name == "flex" { cores() } else { 1 }
+    if matches!(device_name, "flex" | "tch") { cores() } else { 1 }
 }
 
 fn cores() -> usize {
@@ -175,6 +175,7 @@ impl Shift<'_> {
     fn work(&self) -> Result<(), RunError> {
         let jobs = self.options.jobs.clamp(1, self.pending.len().max(1));
         let threads = (cores() / jobs).max(1);
+        device::set_threads(threads);
         std::thread::scope(|scope| {
             let workers: Vec<_> = (0..jobs).map(|worker| scope.spawn(move || self.worker(worker, threads))).collect();
             workers.into_iter().try_for_each(|worker| {

@@ -157,7 +157,7 @@ fn a_misbehaving_attack_costs_its_own_cells_only() {
         record.outcomes.iter().map(|outcome| outcome.status).collect()
     };
     let only = |status| BTreeSet::from([status]);
-    for chunk in 0..2 {
+    for chunk in [0, 1] {
         assert_eq!(statuses(chunk), only(Status::Failed), "panic");
         assert!(records[chunk].as_ref().unwrap().warnings[0].contains("out of order"));
         assert_eq!(statuses(2 + chunk), only(Status::Failed), "greedy");

@@ -20,7 +20,9 @@ use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 use burn::tensor::activation::relu;
-use burn::tensor::{Device, Tensor, s};
+use burn::tensor::module::avg_pool2d;
+use burn::tensor::ops::AvgPoolOptions;
+use burn::tensor::{Device, Tensor};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
 use realsafe_plan::{Component, Fallback, ModelTraits, Parameter, ParameterKind, Traits, Values};
 
@@ -87,7 +89,7 @@ impl Block {
         let hidden = normalised(self.conv2.forward(hidden), &self.bn2);
         let shortcut = match (&self.shortcut, self.padding) {
             (Some(Projection { conv, bn }), _) => normalised(conv.forward(input), bn),
-            (None, Some(channels)) => input.slice(s![.., .., ..;2, ..;2]).pad([channels, (0, 0), (0, 0)], 0.0),
+            (None, Some(channels)) => every_second_pixel(input).pad([channels, (0, 0), (0, 0)], 0.0),
             (None, None) => input,
         };
         relu(hidden + shortcut)
@@ -101,6 +103,12 @@ impl Block {
         }
         self
     }
+}
+
+/// Takes every second pixel of both directions. Pooling of single pixels does what a slice with steps does, but
+/// LibTorch cannot differentiate the latter here, and is slow at it elsewhere.
+fn every_second_pixel(images: Tensor<4>) -> Tensor<4> {
+    avg_pool2d(images, AvgPoolOptions { stride: [2, 2], ..AvgPoolOptions::new([1, 1]) })
 }
 
 /// Applies the batch norm, if it has not been folded.
