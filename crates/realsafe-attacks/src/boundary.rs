@@ -24,7 +24,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use realsafe_core::random::Purpose;
@@ -249,7 +249,7 @@ impl Attack for Boundary {
     fn step(&self, victim: &mut Self::Door, batch: &Batch, state: &mut Walk) -> Result<(), Stop> {
         let ask = |(row, walker): (usize, &mut Walker)| walker.ask(self, &mut batch.stream(row, Purpose::Step));
         let images: Vec<Vec<f32>> = state.walkers.iter_mut().enumerate().map(ask).collect();
-        let labels = victim.labels(batch, &upload(batch, images.concat()), Role::Iterate)?;
+        let labels = victim.labels(batch, &batch.upload(images.concat()), Role::Iterate)?;
         for (row, (walker, label)) in state.walkers.iter_mut().zip(labels).enumerate() {
             walker.learn(batch.reached(row, label), self);
         }
@@ -258,7 +258,7 @@ impl Attack for Boundary {
 
     fn iterates(&self, batch: &Batch, state: &Walk) -> Tensor<4> {
         let images = state.walkers.iter().map(|walker| walker.current.as_deref().unwrap_or(&walker.clean));
-        upload(batch, images.collect::<Vec<_>>().concat())
+        batch.upload(images.collect::<Vec<_>>().concat())
     }
 }
 
@@ -274,11 +274,6 @@ impl Boundary {
         }
         starts
     }
-}
-
-fn upload(batch: &Batch, pixels: Vec<f32>) -> Tensor<4> {
-    let [channels, height, width] = batch.shape();
-    Tensor::from_data(TensorData::new(pixels, [batch.len(), channels, height, width]), &batch.device())
 }
 
 inventory::submit! {

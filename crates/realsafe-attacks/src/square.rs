@@ -21,7 +21,7 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use rand::RngExt;
 use realsafe_core::random::Purpose;
 use realsafe_core::{Attack, AttackEntry, Batch, Logits, Role, Scores, Stop, inventory, margin, read, state};
@@ -91,7 +91,7 @@ impl Attack for Square {
             image
         };
         let best: Vec<Vec<f32>> = clean.iter().enumerate().map(|(row, clean)| striped(row, clean)).collect();
-        let logits = victim.scores(batch, &upload(batch, &best), Role::Iterate)?;
+        let logits = victim.scores(batch, &batch.upload(best.concat()), Role::Iterate)?;
         Ok(Search { clean, best, loss: losses(batch, &logits) })
     }
 
@@ -110,7 +110,7 @@ impl Attack for Square {
             }
             confine(image, &state.clean[row], batch.eps[row]);
         }
-        let logits = victim.scores(batch, &upload(batch, &candidates), Role::Iterate)?;
+        let logits = victim.scores(batch, &batch.upload(candidates.concat()), Role::Iterate)?;
         let predictions = logits.predictions();
         for (row, (candidate, loss)) in candidates.into_iter().zip(losses(batch, &logits)).enumerate() {
             if loss < state.loss[row] || batch.reached(row, predictions[row]) {
@@ -122,7 +122,7 @@ impl Attack for Square {
     }
 
     fn iterates(&self, batch: &Batch, state: &Search) -> Tensor<4> {
-        upload(batch, &state.best)
+        batch.upload(state.best.concat())
     }
 }
 
@@ -135,11 +135,6 @@ fn confine(image: &mut [f32], clean: &[f32], eps: f32) {
     for (pixel, clean) in image.iter_mut().zip(clean) {
         *pixel = pixel.clamp(clean - eps, clean + eps).clamp(0.0, 1.0);
     }
-}
-
-fn upload(batch: &Batch, images: &[Vec<f32>]) -> Tensor<4> {
-    let [channels, height, width] = batch.shape();
-    Tensor::from_data(TensorData::new(images.concat(), [images.len(), channels, height, width]), &batch.device())
 }
 
 fn losses(batch: &Batch, logits: &Logits) -> Vec<f32> {

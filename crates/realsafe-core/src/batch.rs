@@ -84,7 +84,13 @@ impl Batch {
         for (row, pixels) in values.chunks_exact_mut(size).enumerate() {
             fill(row, &mut self.stream(row, purpose), pixels);
         }
-        Tensor::from_data(TensorData::new(values, [self.len(), channels, height, width]), &self.device())
+        self.upload(values)
+    }
+
+    /// Images `[n, channels, height, width]` from the pixels of all rows on the host, row by row.
+    pub fn upload(&self, pixels: Vec<f32>) -> Tensor<4> {
+        let [channels, height, width] = self.shape();
+        Tensor::from_data(TensorData::new(pixels, [self.len(), channels, height, width]), &self.device())
     }
 }
 
