@@ -1,0 +1,1 @@
+//! Write plugins for realsafe-spec in Rust.
