@@ -443,19 +443,21 @@ pub struct RealsafeAttack {
     /// The number of bytes that it keeps per row, beside the iterate. Rows follow each other without gaps.
     pub state_bytes: Option<unsafe extern "C" fn(instance: *mut c_void) -> u64>,
     /// Sets up all rows. The iterates are the clean images, the state is zero.
-    pub start: Option<AttackFunction>,
+    pub start: AttackFunction,
     /// Makes one step on every row.
-    pub step: Option<AttackFunction>,
+    pub step: AttackFunction,
 }
 
 /// `start` and `step` of an attack: `iterates` are the images that it would return, `state` is its own.
-pub type AttackFunction = unsafe extern "C" fn(
-    instance: *mut c_void,
-    host: *const RealsafeHost,
-    batch: *const RealsafeBatch,
-    iterates: *mut f32,
-    state: *mut u8,
-) -> RealsafeStatus;
+pub type AttackFunction = Option<
+    unsafe extern "C" fn(
+        instance: *mut c_void,
+        host: *const RealsafeHost,
+        batch: *const RealsafeBatch,
+        iterates: *mut f32,
+        state: *mut u8,
+    ) -> RealsafeStatus,
+>;
 
 /// The functions of a defense: deterministic, images to images of the same shape in `[0, 1]`, row by row.
 #[repr(C)]
@@ -466,7 +468,7 @@ pub struct RealsafeDefense {
     /// The gradient that attackers are given by default, one of `REALSAFE_GRADIENT_...`.
     pub gradient: u32,
     /// Creates an instance.
-    pub create: Option<CreateFunction>,
+    pub create: CreateFunction,
     /// Ends an instance.
     pub destroy: Option<unsafe extern "C" fn(instance: *mut c_void)>,
     /// What the model gets to see.
@@ -495,12 +497,14 @@ pub struct RealsafeDefense {
 }
 
 /// Creates an instance of a defense, model or loss.
-pub type CreateFunction = unsafe extern "C" fn(
-    host: *const RealsafeHost,
-    values: *const *const RealsafeValue,
-    value_count: u64,
-    instance: *mut *mut c_void,
-) -> RealsafeStatus;
+pub type CreateFunction = Option<
+    unsafe extern "C" fn(
+        host: *const RealsafeHost,
+        values: *const *const RealsafeValue,
+        value_count: u64,
+        instance: *mut *mut c_void,
+    ) -> RealsafeStatus,
+>;
 
 /// The functions of a model: deterministic, row by row.
 #[repr(C)]
@@ -518,7 +522,7 @@ pub struct RealsafeModel {
         ) -> RealsafeStatus,
     >,
     /// Creates an instance.
-    pub create: Option<CreateFunction>,
+    pub create: CreateFunction,
     /// Ends an instance.
     pub destroy: Option<unsafe extern "C" fn(instance: *mut c_void)>,
     /// The logits of images.
@@ -551,7 +555,7 @@ pub struct RealsafeLoss {
     /// `sizeof` this struct.
     pub size: u32,
     /// Creates an instance.
-    pub create: Option<CreateFunction>,
+    pub create: CreateFunction,
     /// Ends an instance.
     pub destroy: Option<unsafe extern "C" fn(instance: *mut c_void)>,
     /// The objective of each row and its derivative with respect to the row's logits: to be raised, away from the label

@@ -1,5 +1,7 @@
 //! What the gradient attacks share: where they start, the step size and the projected step.
 
+use std::sync::Arc;
+
 use burn::tensor::Tensor;
 use rand::RngExt;
 use realsafe_core::projection::{per_row, project, steepest};
@@ -41,7 +43,7 @@ pub(crate) const fn step_size_relative(fallback: &'static str) -> Parameter {
 /// The loss that is raised.
 pub(crate) const LOSS: Parameter = Parameter {
     name: "loss",
-    kind: ParameterKind::Choice(Loss::NAMES),
+    kind: ParameterKind::Loss,
     unit: "",
     fallback: Fallback::Value("cross-entropy"),
     documentation: "What is raised for the label, or lowered for the target.",
@@ -116,7 +118,7 @@ pub(crate) struct Descent {
     pub(crate) start: Start,
     pub(crate) steps: u64,
     pub(crate) step_size: StepSize,
-    pub(crate) loss: Loss,
+    pub(crate) loss: Arc<dyn Loss>,
 }
 
 state! {
@@ -142,7 +144,7 @@ impl Attack for Descent {
     }
 
     fn step(&self, victim: &mut Self::Door, batch: &Batch, state: &mut Iterate) -> Result<(), Stop> {
-        let (_, gradient) = victim.gradient(batch, &state.images, self.loss, Role::Iterate)?;
+        let (_, gradient) = victim.gradient(batch, &state.images, &*self.loss, Role::Iterate)?;
         state.images = self.step_size.advance(batch, state.images.clone(), gradient);
         Ok(())
     }

@@ -15,8 +15,8 @@
 //! Kurakin, Goodfellow, Bengio: Adversarial Examples in the Physical World, 2016 (arXiv:1607.02533).
 //! The default step of 1.5 · eps / steps is that of RealSafe's curves (Dong et al., CVPR 2020).
 
-use realsafe_core::{AttackEntry, Loss, inventory};
-use realsafe_plan::{Access, AttackTraits, Component, Cost, Goal, Norm, Traits};
+use realsafe_core::{AttackEntry, inventory};
+use realsafe_plan::{Access, AttackTraits, Component, Cost, Goal, Norm, Origin, Traits};
 
 use crate::ascent::{Descent, LOSS, STEP_SIZE, Start, StepSize, step_size_relative, steps};
 
@@ -25,22 +25,24 @@ inventory::submit! {
         component: Component {
             id: "bim",
             revision: 1,
+            origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("bim.rs"),
             parameters: &[steps("20"), STEP_SIZE, step_size_relative("1.5"), LOSS],
             example: "steps = 10\nstep-size = \"1/255\"",
             traits: Traits::Attack(AttackTraits {
                 access: Access::Gradients,
+                surrogates: false,
                 norms: &Norm::ALL,
                 goals: &Goal::ALL,
                 minimises_distance: false,
-                cost: |values| Cost::gradient(values.count("steps")),
+                cost: &|values| Ok(Cost::gradient(values.count("steps"))),
             }),
         },
-        build: |values, _| Box::new(Descent {
+        build: &|values, context| Ok(Box::new(Descent {
             start: Start::Clean,
             steps: values.count("steps"),
             step_size: StepSize::from(values),
-            loss: Loss::named(values.text("loss")),
-        }),
+            loss: context.loss(values, "loss")?,
+        })),
     }
 }

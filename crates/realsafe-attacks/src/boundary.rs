@@ -29,7 +29,9 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use realsafe_core::random::Purpose;
 use realsafe_core::{Attack, AttackEntry, Batch, Labels, Role, Samples, Stop, fill_gaussian, inventory, read, state};
-use realsafe_plan::{Access, AttackTraits, Component, Cost, Fallback, Goal, Norm, Parameter, ParameterKind, Traits};
+use realsafe_plan::{
+    Access, AttackTraits, Component, Cost, Fallback, Goal, Norm, Origin, Parameter, ParameterKind, Traits,
+};
 
 /// Images of noise that are tried before images of the dataset.
 const NOISE_STARTS: usize = 20;
@@ -281,6 +283,7 @@ inventory::submit! {
         component: Component {
             id: "boundary",
             revision: 1,
+            origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("boundary.rs"),
             parameters: &[
                 Parameter {
@@ -322,19 +325,20 @@ inventory::submit! {
             example: "queries = 2000",
             traits: Traits::Attack(AttackTraits {
                 access: Access::Labels,
+                surrogates: false,
                 norms: &[Norm::L2],
                 goals: &Goal::ALL,
                 minimises_distance: true,
-                cost: |values| Cost::forward(values.count("queries")),
+                cost: &|values| Ok(Cost::forward(values.count("queries"))),
             }),
         },
-        build: |values, context| Box::new(Boundary {
+        build: &|values, context| Ok(Box::new(Boundary {
             queries: values.count("queries"),
             max_directions: values.count("max-directions"),
             spherical_step: values.number("spherical-step"),
             source_step: values.number("source-step"),
             step_adaptation: values.number("step-adaptation"),
             pool: Arc::clone(&context.pool),
-        }),
+        })),
     }
 }

@@ -14,8 +14,8 @@
 //! ## References
 //! Goodfellow, Shlens, Szegedy: Explaining and Harnessing Adversarial Examples, ICLR 2015 (arXiv:1412.6572).
 
-use realsafe_core::{AttackEntry, Loss, inventory};
-use realsafe_plan::{Access, AttackTraits, Component, Cost, Goal, Norm, Traits};
+use realsafe_core::{AttackEntry, inventory};
+use realsafe_plan::{Access, AttackTraits, Component, Cost, Goal, Norm, Origin, Traits};
 
 use crate::ascent::{Descent, LOSS, Start, StepSize};
 
@@ -24,22 +24,24 @@ inventory::submit! {
         component: Component {
             id: "fgsm",
             revision: 1,
+            origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("fgsm.rs"),
             parameters: &[LOSS],
             example: "",
             traits: Traits::Attack(AttackTraits {
                 access: Access::Gradients,
+                surrogates: false,
                 norms: &Norm::ALL,
                 goals: &Goal::ALL,
                 minimises_distance: false,
-                cost: |_| Cost::gradient(1),
+                cost: &|_| Ok(Cost::gradient(1)),
             }),
         },
-        build: |values, _| Box::new(Descent {
+        build: &|values, context| Ok(Box::new(Descent {
             start: Start::Clean,
             steps: 1,
             step_size: StepSize::ShareOfEps(1.0),
-            loss: Loss::named(values.text("loss")),
-        }),
+            loss: context.loss(values, "loss")?,
+        })),
     }
 }

@@ -13,10 +13,14 @@
 //! ## References
 //! Dong, Liao, Pang, Su, Zhu, Hu, Li: Boosting Adversarial Attacks with Momentum, CVPR 2018 (arXiv:1710.06081).
 
+use std::sync::Arc;
+
 use burn::tensor::Tensor;
 use realsafe_core::projection::sum_per_row;
 use realsafe_core::{Attack, AttackEntry, Batch, Gradients, Loss, Role, Stop, inventory, state};
-use realsafe_plan::{Access, AttackTraits, Component, Cost, Fallback, Goal, Norm, Parameter, ParameterKind, Traits};
+use realsafe_plan::{
+    Access, AttackTraits, Component, Cost, Fallback, Goal, Norm, Origin, Parameter, ParameterKind, Traits,
+};
 
 use crate::ascent::{LOSS, STEP_SIZE, StepSize, step_size_relative, steps};
 
@@ -24,7 +28,7 @@ struct Mim {
     steps: u64,
     step_size: StepSize,
     decay: f64,
-    loss: Loss,
+    loss: Arc<dyn Loss>,
 }
 
 state! {
@@ -51,7 +55,7 @@ impl Attack for Mim {
     }
 
     fn step(&self, victim: &mut Self::Door, batch: &Batch, state: &mut Momentum) -> Result<(), Stop> {
-        let (_, gradient) = victim.gradient(batch, &state.images, self.loss, Role::Iterate)?;
+        let (_, gradient) = victim.gradient(batch, &state.images, &*self.loss, Role::Iterate)?;
         let length = sum_per_row(gradient.clone().abs()).clamp_min(f32::MIN_POSITIVE);
         state.momentum = state.momentum.clone() * self.decay + gradient / length;
         state.images = self.step_size.advance(batch, state.images.clone(), state.momentum.clone());
@@ -68,6 +72,7 @@ inventory::submit! {
         component: Component {
             id: "mim",
             revision: 1,
+            origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("mim.rs"),
             parameters: &[
                 steps("10"),
@@ -85,17 +90,18 @@ inventory::submit! {
             example: "steps = 10\ndecay = 1.0",
             traits: Traits::Attack(AttackTraits {
                 access: Access::Gradients,
+                surrogates: false,
                 norms: &Norm::ALL,
                 goals: &Goal::ALL,
                 minimises_distance: false,
-                cost: |values| Cost::gradient(values.count("steps")),
+                cost: &|values| Ok(Cost::gradient(values.count("steps"))),
             }),
         },
-        build: |values, _| Box::new(Mim {
+        build: &|values, context| Ok(Box::new(Mim {
             steps: values.count("steps"),
             step_size: StepSize::from(values),
             decay: values.number("decay"),
-            loss: Loss::named(values.text("loss")),
-        }),
+            loss: context.loss(values, "loss")?,
+        })),
     }
 }

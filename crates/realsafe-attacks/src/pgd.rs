@@ -18,8 +18,10 @@
 //! Madry, Makelov, Schmidt, Tsipras, Vladu: Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018
 //! (arXiv:1706.06083).
 
-use realsafe_core::{AttackEntry, Loss, inventory};
-use realsafe_plan::{Access, AttackTraits, Component, Cost, Fallback, Goal, Norm, Parameter, ParameterKind, Traits};
+use realsafe_core::{AttackEntry, inventory};
+use realsafe_plan::{
+    Access, AttackTraits, Component, Cost, Fallback, Goal, Norm, Origin, Parameter, ParameterKind, Traits,
+};
 
 use crate::ascent::{Descent, LOSS, STEP_SIZE, Start, StepSize, step_size_relative, steps};
 
@@ -28,6 +30,7 @@ inventory::submit! {
         component: Component {
             id: "pgd",
             revision: 1,
+            origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("pgd.rs"),
             parameters: &[
                 steps("40"),
@@ -52,17 +55,18 @@ inventory::submit! {
             example: "steps = 100\nstep-size = \"0.01\"",
             traits: Traits::Attack(AttackTraits {
                 access: Access::Gradients,
+                surrogates: false,
                 norms: &Norm::ALL,
                 goals: &Goal::ALL,
                 minimises_distance: false,
-                cost: |values| Cost::gradient(values.count("steps")),
+                cost: &|values| Ok(Cost::gradient(values.count("steps"))),
             }),
         },
-        build: |values, _| Box::new(Descent {
+        build: &|values, context| Ok(Box::new(Descent {
             start: Start::from(values),
             steps: values.count("steps"),
             step_size: StepSize::from(values),
-            loss: Loss::named(values.text("loss")),
-        }),
+            loss: context.loss(values, "loss")?,
+        })),
     }
 }

@@ -25,7 +25,9 @@ use burn::tensor::Tensor;
 use rand::RngExt;
 use realsafe_core::random::Purpose;
 use realsafe_core::{Attack, AttackEntry, Batch, Logits, Role, Scores, Stop, inventory, margin, read, state};
-use realsafe_plan::{Access, AttackTraits, Component, Cost, Fallback, Goal, Norm, Parameter, ParameterKind, Traits};
+use realsafe_plan::{
+    Access, AttackTraits, Component, Cost, Fallback, Goal, Norm, Origin, Parameter, ParameterKind, Traits,
+};
 
 struct Square {
     queries: u64,
@@ -150,6 +152,7 @@ inventory::submit! {
         component: Component {
             id: "square",
             revision: 1,
+            origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("square.rs"),
             parameters: &[
                 Parameter {
@@ -177,17 +180,18 @@ inventory::submit! {
             example: "queries = 1000",
             traits: Traits::Attack(AttackTraits {
                 access: Access::Scores,
+                surrogates: false,
                 norms: &[Norm::Linf],
                 goals: &Goal::ALL,
                 minimises_distance: false,
-                cost: |values| Cost::forward(values.count("queries")),
+                cost: &|values| Ok(Cost::forward(values.count("queries"))),
             }),
         },
-        build: |values, _| Box::new(Square {
+        build: &|values, _| Ok(Box::new(Square {
             queries: values.count("queries"),
             initial_share: values.number("initial-share"),
             rescale_schedule: values.flag("rescale-schedule"),
-        }),
+        })),
     }
 }
 

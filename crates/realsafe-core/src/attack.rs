@@ -1,10 +1,12 @@
 //! Attacks: batches of independent per-sample machines that a driver steps.
 
+use std::sync::Arc;
+
 use burn::tensor::Tensor;
-use realsafe_plan::Cost;
+use realsafe_plan::{Cost, Goal, Norm, Values};
 
 use crate::oracle::Door;
-use crate::{Batch, Driver, Samples, Select};
+use crate::{Batch, Driver, Locations, Loss, Registry, Samples, Select};
 
 /// Why an attack stops before it is done.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -15,6 +17,14 @@ pub enum Stop {
     /// The device failed.
     #[error("the device failed: {0}")]
     Device(String),
+    /// A component that is not part of the program failed.
+    #[error("{message}")]
+    Component {
+        /// How.
+        failure: ComponentFailure,
+        /// What it said, or what happened to it.
+        message: String,
+    },
     /// The attack asked for more than it declares as the cost of a step.
     #[error(
         "the attack asked for more propagations on sample {sample} than its budget and its declared step cost allow"
@@ -25,11 +35,25 @@ pub enum Stop {
     },
 }
 
+/// How a component that is not part of the program can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ComponentFailure {
+    /// It says so, it panicked, or what it did makes no sense.
+    Failed,
+    /// Its process ended.
+    Crashed,
+    /// It did not answer in time.
+    TimedOut,
+    /// It took more memory than it may.
+    OutOfMemory,
+}
+
 /// An attack as a machine over rows: the driver owns the loop, the budget, early exit and the record.
 ///
 /// Rows must not influence each other, and random numbers must come from [`Batch::stream`].
 pub trait Attack: Send + Sync + 'static {
-    /// What it may ask of the victim: `dyn Labels`, `dyn Scores` or `dyn Gradients`.
+    /// What it may ask of the victim: `dyn Labels`, `dyn Scores` or `dyn Gradients`; the [`Oracle`](crate::Oracle) itself
+    /// where that is known only when the program runs.
     type Door: Door + ?Sized;
     /// What it keeps per row.
     type State: Select;
@@ -59,6 +83,11 @@ pub trait Attack: Send + Sync + 'static {
 
     /// The image `[n, channels, height, width]` that each row would return now.
     fn iterates(&self, batch: &Batch, state: &Self::State) -> Tensor<4>;
+
+    /// What looked wrong during the run but did not stop it.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// An attack behind a pointer: what the catalogue builds. Implemented for every [`Attack`].
@@ -68,17 +97,48 @@ pub trait Run: Send + Sync {
     /// # Errors
     /// See [`Stop`].
     fn run(&self, driver: &mut Driver<'_>) -> Result<(), Stop>;
+
+    /// What looked wrong during the run but did not stop it.
+    fn warnings(&self) -> Vec<String>;
 }
 
 impl<A: Attack> Run for A {
     fn run(&self, driver: &mut Driver<'_>) -> Result<(), Stop> {
         driver.drive(self)
     }
+
+    fn warnings(&self) -> Vec<String> {
+        Attack::warnings(self)
+    }
 }
 
 /// What is fixed before an attack is built.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct AttackContext {
+    /// All components, for those that the attack is made of.
+    pub registry: Arc<Registry>,
+    /// Where files are looked for.
+    pub locations: Locations,
+    /// The norm.
+    pub norm: Norm,
+    /// The goal.
+    pub goal: Goal,
+    /// Channels, height and width of the images.
+    pub shape: [usize; 3],
+    /// How many classes there are.
+    pub classes: usize,
+    /// How many surrogates there are.
+    pub surrogates: usize,
     /// Images of the same dataset, from its start, that decision-based attacks may start from.
-    pub pool: std::sync::Arc<Samples>,
+    pub pool: Arc<Samples>,
+}
+
+impl AttackContext {
+    /// The loss that a parameter of the attack names.
+    ///
+    /// # Errors
+    /// What is wrong with its values or files.
+    pub fn loss(&self, values: &Values, name: &str) -> Result<Arc<dyn Loss>, String> {
+        self.registry.loss(values.loss(name), &self.locations).map(Arc::from)
+    }
 }

@@ -72,8 +72,13 @@ impl Batch {
 
     /// The random stream of a row for a purpose, at this restart and step.
     pub fn stream(&self, row: usize, purpose: Purpose) -> ChaCha8Rng {
+        stream(self.stream_key(row, purpose))
+    }
+
+    /// The address of that stream.
+    pub fn stream_key(&self, row: usize, purpose: Purpose) -> StreamKey {
         let (sample, restart, step) = (self.samples[row].into(), self.restart.into(), self.step.into());
-        stream(StreamKey { seed: self.seed, purpose, sample, restart, step })
+        StreamKey { seed: self.seed, purpose, sample, restart, step }
     }
 
     /// An image per row, filled from the row's own stream.

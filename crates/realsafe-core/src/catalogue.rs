@@ -1,23 +1,33 @@
-//! The static catalogue: what components register with [`inventory`].
+//! The registry of components: those that are linked in, which register with [`inventory`], and those that are added
+//! while the program runs.
 //!
-//! A component's file ends in `inventory::submit!` of its entry; nothing else has to change.
+//! A linked component's file ends in `inventory::submit!` of its entry; nothing else has to change.
 
 use std::path::PathBuf;
 
 use burn::tensor::Device;
-use realsafe_plan::{Catalogue, Component, Values};
+use realsafe_plan::{Catalogue, Chosen, Component, Values};
 
-use crate::{AttackContext, Dataset, Defense, Model, Recipe, Run};
+use crate::{AttackContext, Dataset, Defense, Loss, Model, Recipe, Run};
 
-/// A component, or what is wrong with the files that it reads.
+/// A component, or what is wrong with the values of its parameters or the files that it reads.
 pub type Built<T> = Result<Box<T>, String>;
+
+/// Builds an attack for a threat model.
+pub(crate) type BuildAttack = &'static (dyn Fn(&Values, &AttackContext) -> Built<dyn Run> + Send + Sync);
+/// Builds a defense.
+pub(crate) type BuildDefense = &'static (dyn Fn(&Values, &Locations) -> Built<dyn Defense> + Send + Sync);
+/// Builds a model in evaluation state on a device, with the weights that the parameters name.
+pub(crate) type BuildModel = &'static (dyn Fn(&Values, &Locations, &Device) -> Built<dyn Model> + Send + Sync);
+/// Builds a loss.
+pub(crate) type BuildLoss = &'static (dyn Fn(&Values, &Locations) -> Built<dyn Loss> + Send + Sync);
 
 /// A registered attack.
 pub struct AttackEntry {
     /// Its description.
     pub component: Component,
-    /// Builds it for a threat model.
-    pub build: fn(&Values, &AttackContext) -> Box<dyn Run>,
+    /// Builds it.
+    pub build: BuildAttack,
 }
 
 /// A registered defense.
@@ -25,15 +35,15 @@ pub struct DefenseEntry {
     /// Its description.
     pub component: Component,
     /// Builds it.
-    pub build: fn(&Values) -> Box<dyn Defense>,
+    pub build: BuildDefense,
 }
 
 /// A registered model.
 pub struct ModelEntry {
     /// Its description.
     pub component: Component,
-    /// Builds it in evaluation state on a device, with the weights that the parameters name.
-    pub build: fn(&Values, &Locations, &Device) -> Built<dyn Model>,
+    /// Builds it.
+    pub build: BuildModel,
 }
 
 /// A registered dataset.
@@ -52,11 +62,20 @@ pub struct RecipeEntry {
     pub build: fn(&Values) -> Box<dyn Recipe>,
 }
 
+/// A registered loss.
+pub struct LossEntry {
+    /// Its description.
+    pub component: Component,
+    /// Builds it.
+    pub build: BuildLoss,
+}
+
 inventory::collect!(AttackEntry);
 inventory::collect!(DefenseEntry);
 inventory::collect!(ModelEntry);
 inventory::collect!(DatasetEntry);
 inventory::collect!(RecipeEntry);
+inventory::collect!(LossEntry);
 
 /// Where files are looked for.
 #[derive(Clone, Debug)]
@@ -72,15 +91,120 @@ impl Locations {
     }
 }
 
-/// Every component that is linked into this program.
-///
-/// # Errors
-/// Names two components of one kind that have the same name.
-pub fn catalogue() -> Result<Catalogue, String> {
-    let attacks = inventory::iter::<AttackEntry>().map(|entry| &entry.component);
-    let defenses = inventory::iter::<DefenseEntry>().map(|entry| &entry.component);
-    let models = inventory::iter::<ModelEntry>().map(|entry| &entry.component);
-    let datasets = inventory::iter::<DatasetEntry>().map(|entry| &entry.component);
-    let recipes = inventory::iter::<RecipeEntry>().map(|entry| &entry.component);
-    Catalogue::new(attacks.chain(defenses).chain(models).chain(datasets).chain(recipes))
+/// All components that a program has.
+#[derive(Clone)]
+pub struct Registry {
+    attacks: Vec<&'static AttackEntry>,
+    defenses: Vec<&'static DefenseEntry>,
+    models: Vec<&'static ModelEntry>,
+    datasets: Vec<&'static DatasetEntry>,
+    recipes: Vec<&'static RecipeEntry>,
+    losses: Vec<&'static LossEntry>,
+}
+
+/// An entry that can be added to a registry. What a program knows it never forgets, and so entries live as long as it.
+#[derive(Clone, Copy)]
+pub enum Entry {
+    /// An attack.
+    Attack(&'static AttackEntry),
+    /// A defense.
+    Defense(&'static DefenseEntry),
+    /// A model.
+    Model(&'static ModelEntry),
+    /// A loss.
+    Loss(&'static LossEntry),
+}
+
+impl Entry {
+    /// The description of the component.
+    pub fn component(&self) -> &'static Component {
+        match self {
+            Self::Attack(entry) => &entry.component,
+            Self::Defense(entry) => &entry.component,
+            Self::Model(entry) => &entry.component,
+            Self::Loss(entry) => &entry.component,
+        }
+    }
+}
+
+impl Registry {
+    /// What is linked into this program.
+    pub fn linked() -> Self {
+        Self {
+            attacks: inventory::iter::<AttackEntry>().collect(),
+            defenses: inventory::iter::<DefenseEntry>().collect(),
+            models: inventory::iter::<ModelEntry>().collect(),
+            datasets: inventory::iter::<DatasetEntry>().collect(),
+            recipes: inventory::iter::<RecipeEntry>().collect(),
+            losses: inventory::iter::<LossEntry>().collect(),
+        }
+    }
+
+    /// Adds a component.
+    pub fn add(&mut self, entry: Entry) {
+        match entry {
+            Entry::Attack(entry) => self.attacks.push(entry),
+            Entry::Defense(entry) => self.defenses.push(entry),
+            Entry::Model(entry) => self.models.push(entry),
+            Entry::Loss(entry) => self.losses.push(entry),
+        }
+    }
+
+    /// The descriptions of all components.
+    ///
+    /// # Errors
+    /// Names two components of one kind that have the same name, and where they come from.
+    pub fn catalogue(&self) -> Result<Catalogue, String> {
+        let attacks = self.attacks.iter().map(|entry| &entry.component);
+        let defenses = self.defenses.iter().map(|entry| &entry.component);
+        let models = self.models.iter().map(|entry| &entry.component);
+        let datasets = self.datasets.iter().map(|entry| &entry.component);
+        let recipes = self.recipes.iter().map(|entry| &entry.component);
+        let losses = self.losses.iter().map(|entry| &entry.component);
+        Catalogue::new(attacks.chain(defenses).chain(models).chain(datasets).chain(recipes).chain(losses))
+    }
+
+    /// Builds an attack.
+    ///
+    /// # Errors
+    /// What is wrong with its values or files.
+    pub fn attack(&self, chosen: &Chosen, context: &AttackContext) -> Built<dyn Run> {
+        (entry(&self.attacks, chosen, |entry| &entry.component).build)(&chosen.values, context)
+    }
+
+    /// Builds a defense.
+    ///
+    /// # Errors
+    /// What is wrong with its values or files.
+    pub fn defense(&self, chosen: &Chosen, locations: &Locations) -> Built<dyn Defense> {
+        (entry(&self.defenses, chosen, |entry| &entry.component).build)(&chosen.values, locations)
+    }
+
+    /// Builds a model.
+    ///
+    /// # Errors
+    /// What is wrong with its values or files.
+    pub fn model(&self, chosen: &Chosen, locations: &Locations, device: &Device) -> Built<dyn Model> {
+        (entry(&self.models, chosen, |entry| &entry.component).build)(&chosen.values, locations, device)
+    }
+
+    /// Opens a dataset.
+    ///
+    /// # Errors
+    /// What is wrong with its files.
+    pub fn dataset(&self, chosen: &Chosen, locations: &Locations) -> Built<dyn Dataset> {
+        (entry(&self.datasets, chosen, |entry| &entry.component).build)(&chosen.values, locations)
+    }
+
+    /// Builds a loss.
+    ///
+    /// # Errors
+    /// What is wrong with its values or files.
+    pub fn loss(&self, chosen: &Chosen, locations: &Locations) -> Built<dyn Loss> {
+        (entry(&self.losses, chosen, |entry| &entry.component).build)(&chosen.values, locations)
+    }
+}
+
+fn entry<E>(entries: &[&'static E], chosen: &Chosen, of: fn(&E) -> &Component) -> &'static E {
+    entries.iter().find(|entry| of(entry) == chosen.component).expect("the catalogue holds what the registry has")
 }

@@ -1,5 +1,6 @@
 //! The loop around every attack: restarts, steps, early exit, compaction, budgets, recording and verification.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -14,6 +15,8 @@ use crate::{Attack, Batch, DefendedModel, Oracle, Rows, Run, Samples, Select, St
 pub struct Task {
     /// The victim.
     pub model: DefendedModel,
+    /// Models whose gradients the attack uses beside what it sees of the victim.
+    pub surrogates: Vec<DefendedModel>,
     /// The clean images and labels.
     pub samples: Samples,
     /// The index of each sample in the dataset.
@@ -44,7 +47,7 @@ pub struct Task {
 #[derive(Clone, Copy)]
 pub struct Control<'a> {
     /// Set to stop at the next step.
-    pub cancelled: &'a AtomicBool,
+    pub cancelled: &'a Arc<AtomicBool>,
     /// Told the number of rows that just made a step.
     pub stepped: &'a dyn Fn(usize),
 }
@@ -73,8 +76,10 @@ pub struct Judgement {
     pub prediction: Option<u32>,
     /// Distances from the clean image; infinite where a distance was to be minimised and nothing was found.
     pub distances: Distances,
-    /// What was spent.
+    /// What was spent on the victim.
     pub spent: Cost,
+    /// What was spent on surrogates.
+    pub surrogates: Cost,
     /// Queries spent when the first adversarial was found.
     pub first_success: Option<u64>,
 }
@@ -128,8 +133,11 @@ impl<'a> Driver<'a> {
         };
         let oracle = Oracle {
             model: task.model.clone(),
+            surrogates: task.surrogates.clone(),
+            cancelled: Arc::clone(control.cancelled),
             rules,
             accounts: vec![Account::default(); count],
+            samples: task.indices.clone(),
             clean: task.samples.pixels.clone(),
         };
         let (last, judgements) = (vec![None; count], vec![None; count]);
@@ -167,6 +175,7 @@ impl<'a> Driver<'a> {
             return Ok(());
         }
         let mut batch = self.batch(payable, restart);
+        self.oracle.allow(&batch.slots, attack.start_cost());
         let mut state = attack.start(A::Door::open(&mut self.oracle), &batch)?;
         for step in 0..attack.steps() {
             if self.control.cancelled.load(Ordering::Relaxed) {
@@ -184,6 +193,7 @@ impl<'a> Driver<'a> {
                 state = state.choose(&rows);
             }
             batch.step = step;
+            self.oracle.allow(&batch.slots, attack.step_cost());
             attack.step(A::Door::open(&mut self.oracle), &batch, &mut state)?;
             let counted = restart * attack.steps() + step + 1;
             if self.task.record.contains(&counted) {
@@ -310,9 +320,10 @@ impl<'a> Driver<'a> {
             if self.task.eps.is_none() && verdict == Verdict::Robust {
                 distances = Distances::INFINITE;
             }
-            let spent = account.spent;
+            let (spent, surrogates) = (account.spent, account.surrogates);
             let first_success = account.first_success.or((verdict == Verdict::Broken).then_some(spent.queries));
-            self.judgements[slot] = Some(Judgement { verdict, pixels, prediction, distances, spent, first_success });
+            self.judgements[slot] =
+                Some(Judgement { verdict, pixels, prediction, distances, spent, surrogates, first_success });
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ mod defense;
 pub mod device;
 mod driver;
 mod logits;
-mod loss;
+mod losses;
 mod model;
 mod oracle;
 pub mod projection;
@@ -21,18 +21,20 @@ mod recipe;
 mod rows;
 mod trainable;
 
-pub use attack::{Attack, AttackContext, Run, Stop};
+pub use attack::{Attack, AttackContext, ComponentFailure, Run, Stop};
 pub use batch::{Batch, fill_ball, fill_gaussian, fill_uniform, length};
-pub use catalogue::{AttackEntry, Built, DatasetEntry, DefenseEntry, Locations, ModelEntry, RecipeEntry, catalogue};
+pub use catalogue::{
+    AttackEntry, Built, DatasetEntry, DefenseEntry, Entry, Locations, LossEntry, ModelEntry, RecipeEntry, Registry,
+};
 pub use dataset::{Dataset, Samples};
 pub use defense::{DefendedModel, Defense};
 pub use driver::{Control, Driver, Judgement, Recorded, Task, Verdict};
 pub use logits::{Logits, read};
-pub use loss::{Loss, margin};
-pub use model::Model;
-pub use oracle::{Door, Gradients, Labels, Oracle, Role, Scores};
+pub use losses::{CrossEntropy, Loss, Margin, margin};
+pub use model::{Model, Tape};
+pub use oracle::{Door, Gradients, Labels, Network, OpenTape, Oracle, Role, Scores};
 pub use recipe::{Objective, Recipe, TrainingBatch};
-pub use rows::{Rows, Select};
+pub use rows::{HostRows, Rows, Select};
 pub use trainable::{Trainable, TrainableEntry, TrainingState};
 
 pub use inventory;

@@ -21,6 +21,16 @@ impl Logits {
         Ok(Self { classes, values: read(logits)? })
     }
 
+    /// The logits of rows of that many classes, row by row.
+    pub const fn from_values(classes: usize, values: Vec<f32>) -> Self {
+        Self { classes, values }
+    }
+
+    /// All logits, row by row.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
     /// The number of classes.
     pub const fn classes(&self) -> usize {
         self.classes

@@ -2,11 +2,62 @@
 
 use burn::tensor::Tensor;
 
+use crate::Stop;
+
 /// A classifier over images `[n, channels, height, width]` with pixels in `[0, 1]`, giving logits `[n, classes]`.
 ///
-/// Normalisation is the model's own business. A model is in evaluation state: it never changes, rows do not
-/// influence each other, and the images may be on autodiff (then the logits are, too).
+/// Normalisation is the model's own business. A model is in evaluation state: it never changes, and rows do not
+/// influence each other.
 pub trait Model: Send + Sync {
     /// The logits `[n, classes]` of images `[n, channels, height, width]`.
-    fn logits(&self, images: Tensor<4>) -> Tensor<2>;
+    ///
+    /// # Errors
+    /// What failed, where the model is not part of the program.
+    fn logits(&self, images: Tensor<4>) -> Result<Tensor<2>, Stop>;
+
+    /// The logits of images, with what is needed to go back. By default [`Model::logits`] is called with images on
+    /// autodiff, and gives logits that are, too.
+    ///
+    /// # Errors
+    /// What failed, where the model is not part of the program.
+    fn forward(&self, images: Tensor<4>) -> Result<Tape, Stop> {
+        let leaf = images.autodiff().require_grad();
+        let logits = self.logits(leaf.clone())?;
+        let values = logits.clone().inner();
+        Ok(Tape::new(values, move |cotangents| {
+            let mut gradients = (logits * cotangents).sum().backward();
+            Ok(leaf.grad_remove(&mut gradients).unwrap_or_else(|| leaf.inner().zeros_like()))
+        }))
+    }
+}
+
+/// A forward pass that can be gone back once.
+pub struct Tape {
+    /// The logits `[n, classes]`, off autodiff.
+    pub logits: Tensor<2>,
+    pull: Pull,
+}
+
+type Pull = Box<dyn FnOnce(Tensor<2>) -> Result<Tensor<4>, Stop> + Send>;
+
+impl Tape {
+    /// A tape of logits and the way back: from cotangents `[n, classes]` to the gradient of their product with the
+    /// logits with respect to the images.
+    pub fn new(logits: Tensor<2>, pull: impl FnOnce(Tensor<2>) -> Result<Tensor<4>, Stop> + Send + 'static) -> Self {
+        Self { logits, pull: Box::new(pull) }
+    }
+
+    /// The gradient `[n, channels, height, width]` of the product of logits and cotangents `[n, classes]`.
+    ///
+    /// # Errors
+    /// What failed, where model or defenses are not part of the program.
+    pub fn pull(self, cotangents: Tensor<2>) -> Result<Tensor<4>, Stop> {
+        (self.pull)(cotangents)
+    }
+
+    /// A tape that goes on before this one, at images that were changed into this one's.
+    pub(crate) fn then(self, back: impl FnOnce(Tensor<4>) -> Result<Tensor<4>, Stop> + Send + 'static) -> Self {
+        let Self { logits, pull } = self;
+        Self::new(logits, move |cotangents| back(pull(cotangents)?))
+    }
 }

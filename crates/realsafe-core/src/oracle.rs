@@ -4,12 +4,15 @@
 //! sample's first (or nearest) adversarial. Rows are padded to a few fixed counts, so that what a backend
 //! computes for a row does not depend on how many others there are.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use burn::tensor::{Device, Tensor, TensorData};
 use realsafe_plan::{Budget, Cost, Norm, ROW_COUNTS, Success};
 
 use crate::logits::read;
 use crate::projection::{Distances, in_box};
-use crate::{Batch, DefendedModel, Logits, Loss, Rows, Samples, Select, Stop};
+use crate::{Batch, DefendedModel, Logits, Loss, Rows, Samples, Select, Stop, Tape};
 
 /// What an image is to the attack that sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +52,7 @@ pub trait Gradients: Scores {
         &mut self,
         batch: &Batch,
         images: &Tensor<4>,
-        loss: Loss,
+        loss: &dyn Loss,
         role: Role,
     ) -> Result<(Logits, Tensor<4>), Stop>;
 }
@@ -78,6 +81,22 @@ impl Door for dyn Gradients {
     }
 }
 
+/// For attacks whose access is known only when the program runs; whoever builds them keeps the other doors shut.
+impl Door for Oracle {
+    fn open(oracle: &mut Oracle) -> &mut Self {
+        oracle
+    }
+}
+
+/// A network that an attack can ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// The defended model that is attacked.
+    Victim,
+    /// A model whose propagations are counted apart.
+    Surrogate(usize),
+}
+
 /// An adversarial that the oracle saw.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
@@ -89,6 +108,10 @@ pub(crate) struct Found {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Account {
     pub(crate) spent: Cost,
+    /// What was spent on surrogates.
+    pub(crate) surrogates: Cost,
+    /// What may have been spent when the running step ends.
+    allowed: Cost,
     pub(crate) found: Option<Found>,
     pub(crate) first_success: Option<u64>,
 }
@@ -106,8 +129,13 @@ pub(crate) struct Rules {
 /// The victim with its books.
 pub struct Oracle {
     pub(crate) model: DefendedModel,
+    pub(crate) surrogates: Vec<DefendedModel>,
+    /// Set when the user stops the run.
+    pub(crate) cancelled: Arc<AtomicBool>,
     pub(crate) rules: Rules,
     pub(crate) accounts: Vec<Account>,
+    /// The index in the dataset of every sample of the cell.
+    pub(crate) samples: Vec<u32>,
     /// The clean pixels of every sample of the cell.
     pub(crate) clean: Vec<f32>,
 }
@@ -127,15 +155,163 @@ impl Oracle {
         within(queries, after.queries) && within(forwards, after.forwards) && within(backwards, after.backwards)
     }
 
-    fn charge(&mut self, batch: &Batch, cost: Cost) -> Result<(), Stop> {
-        if let Some(row) = (0..batch.len()).find(|&row| !self.covers(batch.slots[row], cost)) {
-            return Err(Stop::Budget { sample: batch.samples[row] });
-        }
-        for &slot in &batch.slots {
+    /// Lets each slot spend a cost during the step that follows, and no more.
+    pub(crate) fn allow(&mut self, slots: &[usize], cost: Cost) {
+        for &slot in slots {
             let account = &mut self.accounts[slot];
-            account.spent = account.spent.plus(cost);
+            account.allowed = account.spent.plus(cost);
+        }
+    }
+
+    /// How many surrogates there are.
+    pub fn surrogates(&self) -> usize {
+        self.surrogates.len()
+    }
+
+    /// Whether the user stopped the run.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// What a row's sample may still spend before the step ends.
+    pub fn remaining(&self, batch: &Batch, row: usize) -> Cost {
+        let slot = batch.slots[row];
+        let Account { spent, allowed, .. } = self.accounts[slot];
+        let Budget { queries, forwards, backwards } = self.rules.budget;
+        let left = |allowed: u64, limit: Option<u64>, spent: u64| {
+            limit.map_or(allowed, |limit| allowed.min(limit)).saturating_sub(spent)
+        };
+        Cost {
+            queries: left(allowed.queries, queries, spent.queries),
+            forwards: left(allowed.forwards, forwards, spent.forwards),
+            backwards: left(allowed.backwards, backwards, spent.backwards),
+        }
+    }
+
+    /// Charges every image to the sample of its row; a row may occur several times.
+    fn charge(&mut self, network: Network, slots: &[usize], cost: Cost) -> Result<(), Stop> {
+        if self.is_cancelled() {
+            return Err(Stop::Cancelled);
+        }
+        for (at, &slot) in slots.iter().enumerate() {
+            if network == Network::Victim && !(self.covers(slot, cost) && self.is_allowed(slot, cost)) {
+                // Nothing is sent, so nothing is owed.
+                slots[..at].iter().for_each(|&slot| self.accounts[slot].spent = self.accounts[slot].spent.minus(cost));
+                return Err(Stop::Budget { sample: self.samples[slot] });
+            }
+            let account = &mut self.accounts[slot];
+            let spent = if network == Network::Victim { &mut account.spent } else { &mut account.surrogates };
+            *spent = spent.plus(cost);
         }
         Ok(())
+    }
+
+    fn is_allowed(&self, slot: usize, cost: Cost) -> bool {
+        let Account { spent, allowed, .. } = self.accounts[slot];
+        let after = spent.plus(cost);
+        after.queries <= allowed.queries && after.forwards <= allowed.forwards && after.backwards <= allowed.backwards
+    }
+
+    fn network(&self, network: Network) -> &DefendedModel {
+        match network {
+            Network::Victim => &self.model,
+            Network::Surrogate(index) => &self.surrogates[index],
+        }
+    }
+
+    /// Remembers what a network's answer says about images that were sent to it.
+    fn note(
+        &mut self,
+        network: Network,
+        batch: &Batch,
+        images: &Tensor<4>,
+        logits: &Logits,
+        role: Role,
+    ) -> Result<(), Stop> {
+        if network == Network::Victim { self.remember(batch, images, logits, role) } else { Ok(()) }
+    }
+
+    /// The logits of each image.
+    ///
+    /// # Errors
+    /// See [`Stop`].
+    pub fn scores_of(
+        &mut self,
+        network: Network,
+        batch: &Batch,
+        images: &Tensor<4>,
+        role: Role,
+    ) -> Result<Logits, Stop> {
+        self.charge(network, &batch.slots, Cost::forward(1))?;
+        let logits = self.network(network).padded_logits(images)?;
+        self.note(network, batch, images, &logits, role)?;
+        Ok(logits)
+    }
+
+    /// See [`Gradients::gradient`].
+    ///
+    /// # Errors
+    /// See [`Stop`].
+    pub fn gradient_of(
+        &mut self,
+        network: Network,
+        batch: &Batch,
+        images: &Tensor<4>,
+        loss: &dyn Loss,
+        role: Role,
+    ) -> Result<(Logits, Tensor<4>), Stop> {
+        self.charge(network, &batch.slots, Cost::gradient(1))?;
+        let model = self.network(network);
+        let mut logits = Logits::empty();
+        let mut gradients = Vec::new();
+        for piece in pieces(batch.len()) {
+            let (part, tape) = piece.forward(model, images)?;
+            let mut derivatives = vec![0.0; part.values().len()];
+            let rows = piece.start..piece.start + piece.rows;
+            loss.evaluate(&part, &batch.labels[rows.clone()], &batch.targets[rows], &mut derivatives)?;
+            gradients.push(piece.pull(tape, &derivatives)?);
+            logits.append(part);
+        }
+        self.note(network, batch, images, &logits, role)?;
+        Ok((logits, Tensor::cat(gradients, 0)))
+    }
+
+    /// The logits of each image, and what [`Oracle::pull`] needs to go back.
+    ///
+    /// # Errors
+    /// See [`Stop`].
+    pub fn forward_of(
+        &mut self,
+        network: Network,
+        batch: &Batch,
+        images: &Tensor<4>,
+        role: Role,
+    ) -> Result<(Logits, OpenTape), Stop> {
+        self.charge(network, &batch.slots, Cost::forward(1))?;
+        let model = self.network(network);
+        let mut logits = Logits::empty();
+        let mut open = OpenTape { network, slots: batch.slots.clone(), pieces: Vec::new() };
+        for piece in pieces(batch.len()) {
+            let (part, tape) = piece.forward(model, images)?;
+            logits.append(part);
+            open.pieces.push((piece, tape));
+        }
+        self.note(network, batch, images, &logits, role)?;
+        Ok((logits, open))
+    }
+
+    /// The gradients of the products of logits and cotangents, one row of classes per image.
+    ///
+    /// # Errors
+    /// See [`Stop`].
+    pub fn pull(&mut self, tape: OpenTape, cotangents: &[f32]) -> Result<Tensor<4>, Stop> {
+        self.charge(tape.network, &tape.slots, Cost { backwards: 1, ..Cost::default() })?;
+        let classes = cotangents.len() / tape.slots.len();
+        let pulled = tape.pieces.into_iter().map(|(piece, tape)| {
+            let rows = piece.start * classes..(piece.start + piece.rows) * classes;
+            piece.pull(tape, &cotangents[rows])
+        });
+        Ok(Tensor::cat(pulled.collect::<Result<Vec<_>, Stop>>()?, 0))
     }
 
     /// Remembers the adversarials among images that were sent.
@@ -174,10 +350,7 @@ impl Labels for Oracle {
 
 impl Scores for Oracle {
     fn scores(&mut self, batch: &Batch, images: &Tensor<4>, role: Role) -> Result<Logits, Stop> {
-        self.charge(batch, Cost::forward(1))?;
-        let logits = self.model.padded_logits(images)?;
-        self.remember(batch, images, &logits, role)?;
-        Ok(logits)
+        self.scores_of(Network::Victim, batch, images, role)
     }
 }
 
@@ -186,32 +359,18 @@ impl Gradients for Oracle {
         &mut self,
         batch: &Batch,
         images: &Tensor<4>,
-        loss: Loss,
+        loss: &dyn Loss,
         role: Role,
     ) -> Result<(Logits, Tensor<4>), Stop> {
-        self.charge(batch, Cost::gradient(1))?;
-        let mut logits = Logits::empty();
-        let mut gradients = Vec::new();
-        for piece in pieces(batch.len()) {
-            let mut part = Logits::empty();
-            let gradient = self.model.gradient(piece.cut(images), |output| {
-                let (dims, device) = (output.dims(), output.device());
-                part = Logits::read(output)?;
-                part.truncate(piece.rows);
-                let mut cotangent = vec![0.0; dims[0] * dims[1]];
-                for (index, (row, derivative)) in part.rows().zip(cotangent.chunks_exact_mut(dims[1])).enumerate() {
-                    let (class, sign) = batch.aim(piece.start + index);
-                    loss.evaluate(row, class, derivative);
-                    derivative.iter_mut().for_each(|value| *value *= sign);
-                }
-                Ok(Tensor::from_data(TensorData::new(cotangent, dims), &device))
-            })?;
-            gradients.push(gradient.narrow(0, 0, piece.rows));
-            logits.append(part);
-        }
-        self.remember(batch, images, &logits, role)?;
-        Ok((logits, Tensor::cat(gradients, 0)))
+        self.gradient_of(Network::Victim, batch, images, loss, role)
     }
+}
+
+/// Forward passes that can be gone back once, with [`Oracle::pull`].
+pub struct OpenTape {
+    network: Network,
+    slots: Vec<usize>,
+    pieces: Vec<(Piece, Tape)>,
 }
 
 impl DefendedModel {
@@ -219,7 +378,7 @@ impl DefendedModel {
     pub(crate) fn padded_logits(&self, images: &Tensor<4>) -> Result<Logits, Stop> {
         let mut logits = Logits::empty();
         for piece in pieces(images.dims()[0]) {
-            let mut part = Logits::read(self.logits(piece.cut(images)))?;
+            let mut part = Logits::read(self.logits(piece.cut(images))?)?;
             part.truncate(piece.rows);
             logits.append(part);
         }
@@ -258,6 +417,23 @@ impl Piece {
         }
         let last = rows.clone().narrow(0, self.rows - 1, 1);
         Tensor::cat(vec![rows, last.repeat_dim(0, self.padded - self.rows)], 0)
+    }
+
+    /// The logits of the rows, and the tape of them and the padding.
+    fn forward(self, model: &DefendedModel, images: &Tensor<4>) -> Result<(Logits, Tape), Stop> {
+        let tape = model.forward(self.cut(images))?;
+        let mut logits = Logits::read(tape.logits.clone())?;
+        logits.truncate(self.rows);
+        Ok((logits, tape))
+    }
+
+    /// The gradients of the rows, from a cotangent for each.
+    fn pull(self, tape: Tape, cotangents: &[f32]) -> Result<Tensor<4>, Stop> {
+        let (dims, device) = (tape.logits.dims(), tape.logits.device());
+        let mut padded = vec![0.0; dims[0] * dims[1]];
+        padded[..cotangents.len()].copy_from_slice(cotangents);
+        let gradients = tape.pull(Tensor::from_data(TensorData::new(padded, dims), &device))?;
+        Ok(gradients.narrow(0, 0, self.rows))
     }
 }
 

@@ -10,13 +10,30 @@ use rand_chacha::rand_core::SeedableRng;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// Where an attack starts.
-    Start = 0,
+    Start,
     /// What an attack draws at a step.
-    Step = 1,
+    Step,
     /// Which class is the target.
-    Target = 2,
+    Target,
     /// What training draws: order, initial weights, starting points.
-    Training = 3,
+    Training,
+    /// What a plugin numbers itself.
+    Own(u32),
+}
+
+impl Purpose {
+    /// The first of the numbers that are free for plugins.
+    pub const FIRST_OWN: u32 = 256;
+
+    const fn number(self) -> u64 {
+        match self {
+            Self::Start => 0,
+            Self::Step => 1,
+            Self::Target => 2,
+            Self::Training => 3,
+            Self::Own(number) => Self::FIRST_OWN as u64 + number as u64,
+        }
+    }
 }
 
 /// The address of a stream.
@@ -36,9 +53,14 @@ pub struct StreamKey {
 
 /// The generator of a stream.
 pub fn stream(key: StreamKey) -> ChaCha8Rng {
+    ChaCha8Rng::from_seed(seed(key))
+}
+
+/// What the generator of a stream is seeded with.
+pub fn seed(key: StreamKey) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_derive_key("realsafe random stream 1");
-    for word in [key.seed, key.purpose as u64, key.sample, key.restart, key.step] {
+    for word in [key.seed, key.purpose.number(), key.sample, key.restart, key.step] {
         hasher.update(&word.to_le_bytes());
     }
-    ChaCha8Rng::from_seed(*hasher.finalize().as_bytes())
+    *hasher.finalize().as_bytes()
 }

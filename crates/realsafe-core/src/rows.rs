@@ -36,6 +36,22 @@ impl<T: Clone> Select for Vec<T> {
     }
 }
 
+/// As many values on the host for each row.
+#[derive(Clone, Debug)]
+pub struct HostRows<T> {
+    /// How many values a row has.
+    pub width: usize,
+    /// The values, row by row.
+    pub values: Vec<T>,
+}
+
+impl<T: Copy> Select for HostRows<T> {
+    fn choose(&self, rows: &Rows) -> Self {
+        let of_row = |row: usize| &self.values[row * self.width..(row + 1) * self.width];
+        Self { width: self.width, values: rows.indices.iter().flat_map(|&row| of_row(row)).copied().collect() }
+    }
+}
+
 /// Declares the state of an attack: a struct whose fields have one row per sample, with [`Select`] derived.
 #[macro_export]
 macro_rules! state {

@@ -13,8 +13,8 @@
 //! Give a False Sense of Security, ICML 2018 (arXiv:1802.00420).
 
 use burn::tensor::Tensor;
-use realsafe_core::{Defense, DefenseEntry, inventory};
-use realsafe_plan::{Component, DefenseTraits, Fallback, GradientMode, Parameter, ParameterKind, Traits};
+use realsafe_core::{Defense, DefenseEntry, Stop, inventory};
+use realsafe_plan::{Component, DefenseTraits, Fallback, GradientMode, Origin, Parameter, ParameterKind, Traits};
 
 struct BitDepth {
     levels: f64,
@@ -22,7 +22,7 @@ struct BitDepth {
 }
 
 impl Defense for BitDepth {
-    fn forward(&self, images: Tensor<4>) -> Tensor<4> {
+    fn forward(&self, images: Tensor<4>) -> Result<Tensor<4>, Stop> {
         let last = self.levels - 1.0;
         let index = if self.equal {
             (images * self.levels).floor().clamp(0.0, last)
@@ -30,11 +30,11 @@ impl Defense for BitDepth {
             // Not `round`: backends disagree on ties.
             (images * last + 0.5).floor().clamp(0.0, last)
         };
-        index / last
+        Ok(index / last)
     }
 
-    fn backward(&self, _: Tensor<4>, cotangent: Tensor<4>) -> Tensor<4> {
-        cotangent.zeros_like()
+    fn backward(&self, _: Tensor<4>, cotangent: Tensor<4>) -> Result<Tensor<4>, Stop> {
+        Ok(cotangent.zeros_like())
     }
 }
 
@@ -43,6 +43,7 @@ inventory::submit! {
         component: Component {
             id: "bit-depth",
             revision: 1,
+            origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("bit_depth.rs"),
             parameters: &[
                 Parameter {
@@ -66,10 +67,10 @@ inventory::submit! {
             }),
         },
         #[expect(clippy::cast_precision_loss, reason = "at most 256")]
-        build: |values| Box::new(BitDepth {
+        build: &|values, _| Ok(Box::new(BitDepth {
             levels: values.count("levels") as f64,
             equal: values.text("thresholds") == "equal",
-        }),
+        })),
     }
 }
 
@@ -81,7 +82,7 @@ mod tests {
 
     fn reduced(levels: f64, equal: bool, pixels: [f32; 5]) -> Vec<f32> {
         let images = Tensor::<1>::from_floats(pixels, &Device::flex()).reshape([1, 1, 1, 5]);
-        BitDepth { levels, equal }.forward(images).into_data().try_into_vec().unwrap()
+        BitDepth { levels, equal }.forward(images).unwrap().into_data().try_into_vec().unwrap()
     }
 
     #[test]

@@ -15,8 +15,8 @@
 use burn::tensor::{Tensor, TensorData};
 use image::ImageFormat;
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
-use realsafe_core::{Defense, DefenseEntry, inventory};
-use realsafe_plan::{Component, DefenseTraits, Fallback, GradientMode, Parameter, ParameterKind, Traits};
+use realsafe_core::{Defense, DefenseEntry, Stop, inventory, read};
+use realsafe_plan::{Component, DefenseTraits, Fallback, GradientMode, Origin, Parameter, ParameterKind, Traits};
 
 struct Jpeg {
     quality: u8,
@@ -48,17 +48,17 @@ impl Jpeg {
 }
 
 impl Defense for Jpeg {
-    fn forward(&self, images: Tensor<4>) -> Tensor<4> {
+    fn forward(&self, images: Tensor<4>) -> Result<Tensor<4>, Stop> {
         let [n, channels, height, width] = images.dims();
         let device = images.device();
-        let pixels: Vec<f32> = images.into_data().try_into_vec().expect("images are single precision");
+        let pixels = read(images)?;
         let compressed = pixels.chunks_exact(channels * height * width);
         let compressed = compressed.flat_map(|image| self.compress(image, channels, height, width)).collect();
-        Tensor::from_data(TensorData::new::<f32, _>(compressed, [n, channels, height, width]), &device)
+        Ok(Tensor::from_data(TensorData::new::<f32, _>(compressed, [n, channels, height, width]), &device))
     }
 
-    fn backward(&self, _: Tensor<4>, cotangent: Tensor<4>) -> Tensor<4> {
-        cotangent.zeros_like()
+    fn backward(&self, _: Tensor<4>, cotangent: Tensor<4>) -> Result<Tensor<4>, Stop> {
+        Ok(cotangent.zeros_like())
     }
 }
 
@@ -67,6 +67,7 @@ inventory::submit! {
         component: Component {
             id: "jpeg",
             revision: 1,
+            origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("jpeg.rs"),
             parameters: &[
                 Parameter {
@@ -89,10 +90,10 @@ inventory::submit! {
                 gradients: &[GradientMode::Identity, GradientMode::Exact, GradientMode::Blocked],
             }),
         },
-        build: |values| Box::new(Jpeg {
+        build: &|values, _| Ok(Box::new(Jpeg {
             quality: u8::try_from(values.count("quality")).unwrap_or(100),
             sampling: if values.text("subsampling") == "4:4:4" { SamplingFactor::R_4_4_4 } else { SamplingFactor::R_4_2_0 },
-        }),
+        })),
     }
 }
 
@@ -112,7 +113,7 @@ mod tests {
         for channels in [1, 3] {
             let error = |quality| {
                 let jpeg = Jpeg { quality, sampling: SamplingFactor::R_4_2_0 };
-                (jpeg.forward(smooth(channels)) - smooth(channels)).abs().max().into_scalar::<f32>()
+                (jpeg.forward(smooth(channels)).unwrap() - smooth(channels)).abs().max().into_scalar::<f32>()
             };
             assert!(error(100) < 0.02, "{}", error(100));
             assert!(error(1) > error(100));

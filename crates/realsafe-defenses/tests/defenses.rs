@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use realsafe_core::{DefendedModel, Defense, DefenseEntry, Model, inventory};
-use realsafe_plan::{Environment, GradientMode, check_component, parse_component};
+use realsafe_core::{DefendedModel, Defense, DefenseEntry, Locations, Model, Stop, inventory};
+use realsafe_plan::{Catalogue, Environment, GradientMode, check_component, parse_component};
 
 extern crate realsafe_defenses as _;
 
@@ -13,10 +13,10 @@ extern crate realsafe_defenses as _;
 struct Sums;
 
 impl Model for Sums {
-    fn logits(&self, images: Tensor<4>) -> Tensor<2> {
+    fn logits(&self, images: Tensor<4>) -> Result<Tensor<2>, Stop> {
         let [n, c, h, w] = images.dims();
         let flat: Tensor<2> = images.reshape([n, c * h * w]);
-        Tensor::cat(vec![flat.clone().sum_dim(1), (flat.clone() * flat).sum_dim(1)], 1)
+        Ok(Tensor::cat(vec![flat.clone().sum_dim(1), (flat.clone() * flat).sum_dim(1)], 1))
     }
 }
 
@@ -33,18 +33,18 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 fn example(entry: &'static DefenseEntry) -> Arc<dyn Defense> {
     let environment =
         Environment { data: ".".into(), data_origin: String::new(), builtin: &|_| None, read_files: false };
-    let chosen = parse_component(&entry.component, entry.component.example, &environment).expect("a valid example");
-    Arc::from((entry.build)(&chosen.values))
+    let chosen = parse_component(&entry.component, entry.component.example, &Catalogue::default(), &environment)
+        .expect("a valid example");
+    Arc::from((entry.build)(&chosen.values, &Locations { data: ".".into() }).expect("a defense"))
 }
 
 /// The gradient of the second logit, through a stack.
 fn gradient(stack: Vec<(Arc<dyn Defense>, GradientMode)>, images: Tensor<4>) -> Vec<f32> {
     let model = DefendedModel::new(Arc::new(Sums), stack);
-    let cotangent = |logits: Tensor<2>| {
-        let rows = logits.dims()[0];
-        Ok::<_, ()>(Tensor::from_data(TensorData::new([0.0_f32, 1.0].repeat(rows), [rows, 2]), &Device::flex()))
-    };
-    values(model.gradient(images, cotangent).unwrap())
+    let tape = model.forward(images).unwrap();
+    let rows = tape.logits.dims()[0];
+    let cotangents = TensorData::new([0.0_f32, 1.0].repeat(rows), [rows, 2]);
+    values(tape.pull(Tensor::from_data(cotangents, &Device::flex())).unwrap())
 }
 
 #[test]
@@ -67,8 +67,8 @@ fn every_file_is_a_defense_and_every_defense_is_sound() {
 fn rows_do_not_matter_to_each_other_and_images_stay_in_the_box() {
     for entry in inventory::iter::<DefenseEntry>() {
         let defense = example(entry);
-        let together = values(defense.forward(images(3)));
-        let alone = values(defense.forward(images(3).narrow(0, 1, 1)));
+        let together = values(defense.forward(images(3)).unwrap());
+        let alone = values(defense.forward(images(3).narrow(0, 1, 1)).unwrap());
         assert_eq!(together[alone.len()..2 * alone.len()], alone, "{}", entry.component.id);
         assert!(together.iter().all(|pixel| (0.0..=1.0).contains(pixel)));
         assert!(together != values(images(3)), "{} does nothing", entry.component.id);
@@ -79,7 +79,7 @@ fn rows_do_not_matter_to_each_other_and_images_stay_in_the_box() {
 fn identity_gives_the_gradient_at_what_the_model_sees() {
     for entry in inventory::iter::<DefenseEntry>() {
         let defense = example(entry);
-        let seen = values(defense.forward(images(2)));
+        let seen = values(defense.forward(images(2)).unwrap());
         let doubled: Vec<f32> = seen.iter().map(|pixel| 2.0 * pixel).collect();
         assert_eq!(gradient(vec![(defense, GradientMode::Identity)], images(2)), doubled, "{}", entry.component.id);
     }
@@ -99,17 +99,17 @@ fn step_functions_and_blocked_gradients_give_nothing() {
 fn a_stack_is_applied_outermost_first() {
     let [first, second] = ["bit-depth", "jpeg"]
         .map(|id| example(inventory::iter::<DefenseEntry>().find(|entry| entry.component.id == id).unwrap()));
-    let by_hand = Sums.logits(second.forward(first.forward(images(1))));
+    let by_hand = Sums.logits(second.forward(first.forward(images(1)).unwrap()).unwrap()).unwrap();
     let stack = [first, second].map(|defense| (defense, GradientMode::Identity)).to_vec();
-    assert_eq!(values(DefendedModel::new(Arc::new(Sums), stack).logits(images(1))), values(by_hand));
+    assert_eq!(values(DefendedModel::new(Arc::new(Sums), stack).logits(images(1)).unwrap()), values(by_hand));
 }
 
 /// A smooth defense that leaves its gradient to autodiff.
 struct Squares;
 
 impl Defense for Squares {
-    fn forward(&self, images: Tensor<4>) -> Tensor<4> {
-        images.clone() * images
+    fn forward(&self, images: Tensor<4>) -> Result<Tensor<4>, Stop> {
+        Ok(images.clone() * images)
     }
 }
 

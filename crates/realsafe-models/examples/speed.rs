@@ -9,7 +9,7 @@ use burn::optim::SgdConfig;
 use burn::tensor::{Device, Distribution, Tensor};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
 use realsafe_models::builtin_weights;
-use realsafe_plan::{Environment, parse_component};
+use realsafe_plan::{Catalogue, Environment, parse_component};
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -27,15 +27,17 @@ fn main() {
         if wanted.as_ref().is_some_and(|wanted| wanted != component.id) {
             continue;
         }
-        let chosen = parse_component(component, component.example, &environment).expect("its example is right");
+        let chosen = parse_component(component, component.example, &Catalogue::default(), &environment)
+            .expect("its example is right");
         let entry = TrainableEntry::find(component.id).expect("it can be trained");
         let network = (entry.build)(&chosen.values, SgdConfig::new().init(), 0, &device).snapshot();
-        let [channels, height, width] = (component.model().expect("it is a model").input)(&chosen.values);
+        let [channels, height, width] =
+            (component.model().expect("it is a model").input)(&chosen.values).expect("its example is right");
         let images = Tensor::<4>::random([rows, channels, height, width], Distribution::Uniform(0.0, 1.0), &device);
-        let forward = || drop(network.logits(images.clone()).into_data());
+        let forward = || drop(network.logits(images.clone()).expect("a built-in network").into_data());
         let backward = || {
             let leaf = images.clone().autodiff().require_grad();
-            let mut gradients = network.logits(leaf.clone()).sum().backward();
+            let mut gradients = network.logits(leaf.clone()).expect("a built-in network").sum().backward();
             drop(leaf.grad_remove(&mut gradients).expect("the input is tracked").into_data());
         };
         let speed = |seconds: f64| rows as f64 / seconds;

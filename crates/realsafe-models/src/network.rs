@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use realsafe_core::{Locations, Model};
+use realsafe_core::{Locations, Model, Stop};
 use realsafe_plan::Values;
 
 use crate::weights;
@@ -39,8 +39,8 @@ impl<N: Network> Evaluation<N> {
 }
 
 impl<N: Network> Model for Evaluation<N> {
-    fn logits(&self, images: Tensor<4>) -> Tensor<2> {
-        self.0.forward(images)
+    fn logits(&self, images: Tensor<4>) -> Result<Tensor<2>, Stop> {
+        Ok(self.0.forward(images))
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::{Budget, Component, GradientMode, Success, Threat, Values};
 
 /// A component as a spec uses it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Chosen {
     /// The name that the spec gives it.
     pub id: String,
@@ -52,6 +52,8 @@ pub struct AttackChoice {
     pub budget: Budget,
     /// Steps after which every sample's iterate is judged and recorded.
     pub record: Vec<u32>,
+    /// The networks whose gradients the attack uses beside what it sees of the victim.
+    pub surrogates: Vec<Arc<Chosen>>,
 }
 
 /// The unit of work.

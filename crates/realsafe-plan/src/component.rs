@@ -3,6 +3,7 @@
 //! The table feeds `check`, `list`, `explain`, the editor schema, the resolved spec and the cell key alike.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::{Goal, Norm, Values};
 
@@ -19,11 +20,13 @@ pub enum Kind {
     Dataset,
     /// Trains a model.
     Recipe,
+    /// What attacks raise.
+    Loss,
 }
 
 impl Kind {
     /// Every kind, in the order in which they are listed.
-    pub const ALL: [Self; 5] = [Self::Attack, Self::Defense, Self::Model, Self::Dataset, Self::Recipe];
+    pub const ALL: [Self; 6] = [Self::Attack, Self::Defense, Self::Model, Self::Dataset, Self::Recipe, Self::Loss];
 
     /// The word that specs and messages use.
     pub const fn name(self) -> &'static str {
@@ -33,18 +36,53 @@ impl Kind {
             Self::Model => "model",
             Self::Dataset => "dataset",
             Self::Recipe => "recipe",
+            Self::Loss => "loss",
+        }
+    }
+}
+
+/// Something that a component derives from the values of its parameters.
+pub type FromValues<T> = &'static (dyn Fn(&Values) -> T + Send + Sync);
+
+/// Where a component comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A crate that is linked into the program, by its name.
+    Crate(&'static str),
+    /// A plugin.
+    Plugin {
+        /// Its name.
+        name: &'static str,
+        /// Its version.
+        version: &'static str,
+        /// BLAKE3 of its file, hexadecimal; none where it is linked into the program.
+        blake3: Option<&'static str>,
+    },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Crate(name) => write!(formatter, "the crate `{name}`"),
+            Self::Plugin { name, version, blake3: None } => {
+                write!(formatter, "the plugin `{name}` {version}, linked into the program")
+            }
+            Self::Plugin { name, version, blake3: Some(blake3) } => {
+                write!(formatter, "the plugin `{name}` {version} ({})", blake3.get(..16).unwrap_or(blake3))
+            }
         }
     }
 }
 
 /// A component as everything but its own code sees it.
-#[derive(Debug)]
 pub struct Component {
     /// The name that `use` takes, in kebab case.
     pub id: &'static str,
     /// Raised by hand whenever the component's numbers may change; part of every cell key.
     pub revision: u32,
-    /// The text of the source file; its `//!` header is the component's manual.
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The text of the source file, whose `//!` header is the component's manual; or the manual itself.
     pub source: &'static str,
     /// Everything that can be set, in the order of the manual.
     pub parameters: &'static [Parameter],
@@ -52,6 +90,19 @@ pub struct Component {
     pub example: &'static str,
     /// What is particular to the kind.
     pub traits: Traits,
+}
+
+/// Components are what they are by their place in memory: a program has each of them once.
+impl PartialEq for Component {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl fmt::Debug for Component {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} `{}` from {}", self.kind().name(), self.id, self.origin)
+    }
 }
 
 impl Component {
@@ -63,11 +114,15 @@ impl Component {
             Traits::Model(_) => Kind::Model,
             Traits::Dataset(_) => Kind::Dataset,
             Traits::Recipe => Kind::Recipe,
+            Traits::Loss => Kind::Loss,
         }
     }
 
-    /// The manual: the lines of the `//!` header of [`Component::source`], as Markdown.
+    /// The manual, as Markdown.
     pub fn manual(&self) -> String {
+        if !self.source.starts_with("//!") {
+            return self.source.to_owned();
+        }
         let header = self.source.lines().take_while(|line| line.starts_with("//!"));
         let lines: Vec<&str> = header.map(|line| line[3..].strip_prefix(' ').unwrap_or(&line[3..])).collect();
         lines.join("\n")
@@ -119,7 +174,6 @@ impl Component {
 }
 
 /// What is particular to a kind of component.
-#[derive(Debug)]
 pub enum Traits {
     /// See [`AttackTraits`].
     Attack(AttackTraits),
@@ -131,26 +185,32 @@ pub enum Traits {
     Dataset(DatasetTraits),
     /// A training recipe has nothing beside its parameters.
     Recipe,
+    /// A loss has nothing beside its parameters.
+    Loss,
 }
 
 /// What an attack needs, supports and costs.
-#[derive(Debug)]
 pub struct AttackTraits {
-    /// The door it goes through.
+    /// What it may ask of the victim.
     pub access: Access,
+    /// Whether it uses surrogates, whose propagations are counted apart.
+    pub surrogates: bool,
     /// The norms in which it works.
     pub norms: &'static [Norm],
     /// The goals that it can pursue.
     pub goals: &'static [Goal],
     /// Whether it looks for the smallest distance: then it runs once, whatever the list of eps.
     pub minimises_distance: bool,
-    /// The most that one sample can cost in one run; the plan multiplies it by the restarts of the spec.
-    pub cost: fn(&Values) -> Cost,
+    /// The most that one sample can cost in one run, or what is wrong with the values; the plan multiplies it by the
+    /// restarts of the spec.
+    pub cost: FromValues<Result<Cost, String>>,
 }
 
 /// What an attack may ask of the victim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {
+    /// Nothing: the victim is judged once, at the end (transfer).
+    Nothing,
     /// Predicted labels only.
     Labels,
     /// Logits.
@@ -163,6 +223,7 @@ impl Access {
     /// The word that lists and messages use.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Nothing => "nothing",
             Self::Labels => "labels",
             Self::Scores => "scores",
             Self::Gradients => "gradients",
@@ -198,6 +259,15 @@ impl Cost {
             queries: self.queries.saturating_add(other.queries),
             forwards: self.forwards.saturating_add(other.forwards),
             backwards: self.backwards.saturating_add(other.backwards),
+        }
+    }
+
+    /// What is left of the cost without another.
+    pub const fn minus(self, other: Self) -> Self {
+        Self {
+            queries: self.queries.saturating_sub(other.queries),
+            forwards: self.forwards.saturating_sub(other.forwards),
+            backwards: self.backwards.saturating_sub(other.backwards),
         }
     }
 
@@ -243,17 +313,17 @@ impl GradientMode {
     }
 }
 
-/// The shapes of a model, from its parameters.
-#[derive(Debug)]
+/// What a model takes and gives, from its parameters.
 pub struct ModelTraits {
-    /// Channels, height and width of the images it takes.
-    pub input: fn(&Values) -> [usize; 3],
-    /// How many logits it gives.
-    pub classes: fn(&Values) -> usize,
+    /// Channels, height and width of the images it takes, or what is wrong with the values.
+    pub input: FromValues<Result<[usize; 3], String>>,
+    /// How many logits it gives, or what is wrong with the values.
+    pub classes: FromValues<Result<usize, String>>,
+    /// Whether it has gradients.
+    pub differentiable: bool,
 }
 
 /// The shapes and files of a dataset, from its parameters.
-#[derive(Debug)]
 pub struct DatasetTraits {
     /// Channels, height and width of its images.
     pub shape: fn(&Values) -> [usize; 3],
@@ -324,6 +394,8 @@ pub enum ParameterKind {
     /// A file: relative to the data directory, or `builtin:NAME` for one that the program carries. Its digest goes into
     /// the key.
     File,
+    /// A loss of the catalogue: its name, or a table with `use` and its parameters.
+    Loss,
 }
 
 /// What a parameter is when the spec says nothing.
@@ -341,22 +413,34 @@ pub enum Fallback {
 #[derive(Default)]
 pub struct Catalogue {
     components: BTreeMap<(Kind, &'static str), &'static Component>,
+    offers: BTreeMap<(Kind, String), String>,
 }
 
 impl Catalogue {
     /// Collects components.
     ///
     /// # Errors
-    /// Names the first component whose kind and name another one already has.
+    /// Names the first component whose kind and name another one already has, and where both come from.
     pub fn new(components: impl IntoIterator<Item = &'static Component>) -> Result<Self, String> {
         let mut catalogue = Self::default();
         for component in components {
-            let kind = component.kind();
-            if catalogue.components.insert((kind, component.id), component).is_some() {
-                return Err(format!("two {kind}s are named `{id}`", kind = kind.name(), id = component.id));
+            let (kind, id) = (component.kind(), component.id);
+            if let Some(other) = catalogue.components.insert((kind, id), component) {
+                let (kind, first, second) = (kind.name(), other.origin, component.origin);
+                return Err(format!("the {kind} `{id}` is there twice: from {first} and from {second}"));
             }
         }
         Ok(catalogue)
+    }
+
+    /// Notes that something else has a component, and what to do to get it.
+    pub fn offer(&mut self, kind: Kind, id: &str, way: impl Into<String>) {
+        self.offers.insert((kind, id.to_owned()), way.into());
+    }
+
+    /// What to do to get a component that is not there.
+    pub(crate) fn offered(&self, kind: Kind, id: &str) -> Option<String> {
+        self.offers.get(&(kind, id.to_owned())).cloned()
     }
 
     /// The component of that kind and name.

@@ -54,12 +54,12 @@ impl Diagnostic {
     }
 
     /// A mistake at a place.
-    pub(crate) fn at(place: &Place, message: impl Into<String>) -> Self {
+    pub fn at(place: &Place, message: impl Into<String>) -> Self {
         Self { place: Some(place.clone()), ..Self::new(message) }
     }
 
     /// With words beside the caret.
-    pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
+    pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }

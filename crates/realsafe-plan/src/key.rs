@@ -3,10 +3,10 @@
 //! Not in the key: paths, the ids that a spec gives its things, the experiment, and how samples are cut into cells
 //! beyond the samples themselves. So a result is found again under another name, in another spec or directory.
 
-use crate::{Budget, Cell, Chosen, Component, Key, Kind, ParameterKind, StackLayer, Value};
+use crate::{Budget, Cell, Chosen, Component, Key, Kind, Origin, ParameterKind, StackLayer, Value};
 
 /// Raised when the encoding changes.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// The numbers of rows that batches are padded to, so that a row's result does not depend on its neighbours.
 ///
@@ -33,6 +33,8 @@ pub(crate) fn key(cell: &Cell, device_class: &str) -> Key {
         writer.optional(limit, Writer::count);
     }
     writer.counts(cell.attack.record.iter().map(|step| u64::from(*step)));
+    writer.count(cell.attack.surrogates.len() as u64);
+    cell.attack.surrogates.iter().for_each(|surrogate| writer.chosen(surrogate));
     writer.text(cell.threat.norm.name());
     writer.optional(cell.threat.eps.as_ref(), |writer, eps| writer.float(eps.value()));
     writer.text(cell.threat.goal.name());
@@ -80,6 +82,9 @@ impl Writer {
         self.text(component.kind().name());
         self.text(component.id);
         self.count(u64::from(component.revision));
+        if let Origin::Plugin { blake3, .. } = component.origin {
+            self.optional(blake3, Self::text);
+        }
         // Of a file the digest counts, not the path.
         let is_file =
             |name: &str| component.parameter(name).is_some_and(|parameter| parameter.kind == ParameterKind::File);
@@ -121,6 +126,10 @@ impl Writer {
             Value::Text(text) => {
                 self.text("text");
                 self.text(text);
+            }
+            Value::Loss(chosen) => {
+                self.text("loss");
+                self.chosen(chosen);
             }
         }
     }

@@ -26,8 +26,8 @@ mod values;
 
 pub use cell::{AttackChoice, Cell, Chosen, Key, ResolvedFile, StackLayer};
 pub use component::{
-    Access, AttackTraits, Catalogue, Component, Cost, DatasetTraits, DefenseTraits, Fallback, GradientMode, Kind,
-    ModelTraits, Parameter, ParameterKind, RequiredFile, Traits,
+    Access, AttackTraits, Catalogue, Component, Cost, DatasetTraits, DefenseTraits, Fallback, FromValues, GradientMode,
+    Kind, ModelTraits, Origin, Parameter, ParameterKind, RequiredFile, Traits,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Source, nearest};
 pub use experiment::{
@@ -35,12 +35,12 @@ pub use experiment::{
 };
 pub use files::Environment;
 pub use key::ROW_COUNTS;
-pub use load::load_spec;
+pub use load::{load_spec, plugins_of_spec};
 pub use number::Number;
 pub use parameters::{check_component, parse_component};
 pub use partition::Partition;
 pub use plan::{Plan, expand};
 pub use schema::schema;
-pub use spec::Document;
+pub use spec::{Document, PluginFile};
 pub use threat::{Budget, Goal, Norm, Success, TargetRule, Threat};
 pub use values::{Value, Values};

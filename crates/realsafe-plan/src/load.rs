@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Source, tidy};
+use crate::fields::Fields;
 use crate::overrides;
-use crate::spec::{self, Document};
+use crate::spec::{self, Document, PluginFile};
 use crate::tree::{Content, Node, Table, parse};
 use crate::{Catalogue, Environment};
 
@@ -32,6 +33,15 @@ pub fn load_spec(
     }
     overrides::apply(&mut document, overrides, &mut diagnostics);
     spec::resolve(&document, &source, catalogue, environment, diagnostics)
+}
+
+/// The plugins that a spec and what it extends name, as far as they can be read.
+///
+/// They are asked for before the catalogue is complete; [`load_spec`] then tells all mistakes, those of `[plugins]` too.
+pub fn plugins_of_spec(path: &Path) -> Vec<PluginFile> {
+    let mut ignored = Diagnostics::default();
+    let Some((source, document)) = read(path, None, &mut Vec::new(), &mut ignored) else { return Vec::new() };
+    spec::read_plugins(&mut Fields::new(&document, Place { source, span: 0..0 }), &mut ignored)
 }
 
 /// Reads a file and what it extends; `chain` holds the files that are being read, `asked` the place that named it.

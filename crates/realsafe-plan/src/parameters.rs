@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostic, Diagnostics, Source};
+use crate::diagnostic::{Diagnostic, Diagnostics, Place, Source, did_you_mean, list, nearest};
 use crate::fields::{self, Fields};
-use crate::tree::{Node, parse};
+use crate::tree::{Content, Node, Table, parse};
 use crate::{
-    Chosen, Component, Environment, Fallback, Kind, Number, Parameter, ParameterKind, ResolvedFile, Value, Values,
+    Catalogue, Chosen, Component, Environment, Fallback, Kind, Number, Parameter, ParameterKind, ResolvedFile, Value,
+    Values,
 };
 
 /// Reads a component from a table of nothing but its parameters, as [`Component::example`] is one.
@@ -20,72 +21,190 @@ use crate::{
 pub fn parse_component(
     component: &'static Component,
     table: &str,
+    catalogue: &Catalogue,
     environment: &Environment<'_>,
 ) -> Result<Chosen, Diagnostics> {
     let mut diagnostics = Diagnostics::default();
     let name = format!("the table of the {} {}", component.kind().name(), component.id);
     let source = Arc::new(Source { name, text: table.to_owned() });
     let table = parse(&source, &mut diagnostics);
-    let place = crate::Place { source, span: 0..0 };
+    let place = Place { source, span: 0..0 };
     let mut fields = Fields::new(&table, place);
-    let chosen = read_component(component, component.id, &mut fields, environment, false, &mut diagnostics);
+    let reader = Reader { catalogue, environment, untrained: false };
+    let chosen = reader.component(component, component.id, &mut fields, &mut diagnostics);
     fields.finish(&mut diagnostics);
     chosen.filter(|_| diagnostics.is_empty()).ok_or(diagnostics)
 }
 
-/// Reads the parameters of a component; none if there was any mistake. An untrained model may lack its files.
-pub(crate) fn read_component(
-    component: &'static Component,
-    id: &str,
-    fields: &mut Fields<'_>,
-    environment: &Environment<'_>,
-    untrained: bool,
-    diagnostics: &mut Diagnostics,
-) -> Option<Chosen> {
-    let mut chosen = Chosen { id: id.to_owned(), component, values: Values::default(), files: BTreeMap::new() };
-    let mut complete = true;
-    for parameter in component.parameters {
-        let is_file = parameter.kind == ParameterKind::File;
-        let node = fields.node(parameter.name);
-        let digest = if is_file { fields.node(&digest_key(parameter.name)) } else { None };
-        let value = match (node, parameter.fallback) {
-            (Some(node), _) => value(parameter, node).map(Some),
-            (None, Fallback::Value(text)) => fallback(parameter, text).map(Some).map_err(|message| {
-                let title =
-                    format!("the table of the {} `{}` is wrong: {message}", component.kind().name(), component.id);
-                Diagnostic::at(&fields.place, title).help("this is a mistake of the component, not of the spec")
-            }),
-            (None, Fallback::Unset) => Ok(None),
-            (None, Fallback::Required) if untrained && is_file => Ok(None),
-            (None, Fallback::Required) => Err(fields.missing(parameter.name).help(parameter.documentation)),
-        };
-        let file = match &value {
-            Ok(Some(Value::Text(name))) if is_file => {
-                let place = node.map_or(&fields.place, |node| &node.place);
-                environment.parameter_file(name, place).and_then(|file| check_digest(file, digest)).map(Some)
-            }
-            _ => Ok(None),
-        };
-        match (value, file) {
-            (Ok(value), Ok(file)) => {
-                value.into_iter().for_each(|value| chosen.values.insert(parameter.name, value));
-                chosen.files.extend(file.map(|file| (parameter.name.to_owned(), file)));
-            }
-            (value, file) => {
-                complete = false;
-                value.err().into_iter().chain(file.err()).for_each(|diagnostic| diagnostics.push(diagnostic));
+/// What the tables of components are read with.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    pub(crate) catalogue: &'a Catalogue,
+    pub(crate) environment: &'a Environment<'a>,
+    /// Whether a model may lack its files.
+    pub(crate) untrained: bool,
+}
+
+impl Reader<'_> {
+    /// Reads the parameters of a component; none if there was any mistake.
+    pub(crate) fn component(
+        self,
+        component: &'static Component,
+        id: &str,
+        fields: &mut Fields<'_>,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Chosen> {
+        let environment = self.environment;
+        let mut chosen = Chosen { id: id.to_owned(), component, values: Values::default(), files: BTreeMap::new() };
+        let mut complete = true;
+        for parameter in component.parameters {
+            let is_file = parameter.kind == ParameterKind::File;
+            let node = fields.node(parameter.name);
+            let digest = if is_file { fields.node(&digest_key(parameter.name)) } else { None };
+            let value = match (node, parameter.fallback) {
+                (Some(node), _) if parameter.kind == ParameterKind::Loss => {
+                    match self.loss(node, diagnostics) {
+                        Some(loss) => Ok(Some(Value::Loss(Box::new(loss)))),
+                        // Its mistakes are told already.
+                        None => {
+                            complete = false;
+                            continue;
+                        }
+                    }
+                }
+                (None, Fallback::Value(name)) if parameter.kind == ParameterKind::Loss => {
+                    match self.default_loss(name, &fields.place, diagnostics) {
+                        Some(loss) => Ok(Some(Value::Loss(Box::new(loss)))),
+                        None => {
+                            complete = false;
+                            continue;
+                        }
+                    }
+                }
+                (Some(node), _) => value(parameter, node).map(Some),
+                (None, Fallback::Value(text)) => fallback(parameter, text).map(Some).map_err(|message| {
+                    let title =
+                        format!("the table of the {} `{}` is wrong: {message}", component.kind().name(), component.id);
+                    Diagnostic::at(&fields.place, title).help("this is a mistake of the component, not of the spec")
+                }),
+                (None, Fallback::Unset) => Ok(None),
+                (None, Fallback::Required) if self.untrained && is_file => Ok(None),
+                (None, Fallback::Required) => Err(fields.missing(parameter.name).help(parameter.documentation)),
+            };
+            let file = match &value {
+                Ok(Some(Value::Text(name))) if is_file => {
+                    let place = node.map_or(&fields.place, |node| &node.place);
+                    environment.parameter_file(name, place).and_then(|file| check_digest(file, digest)).map(Some)
+                }
+                _ => Ok(None),
+            };
+            match (value, file) {
+                (Ok(value), Ok(file)) => {
+                    value.into_iter().for_each(|value| chosen.values.insert(parameter.name, value));
+                    chosen.files.extend(file.map(|file| (parameter.name.to_owned(), file)));
+                }
+                (value, file) => {
+                    complete = false;
+                    value.err().into_iter().chain(file.err()).for_each(|diagnostic| diagnostics.push(diagnostic));
+                }
             }
         }
-    }
-    if let Some(traits) = component.dataset().filter(|_| complete) {
-        for file in (traits.files)(&chosen.values) {
-            match environment.dataset_file(&file, &fields.place) {
-                Ok((name, file)) => drop(chosen.files.insert(name, file)),
-                Err(diagnostic) => diagnostics.push(diagnostic),
+        if let Some(traits) = component.dataset().filter(|_| complete) {
+            for file in (traits.files)(&chosen.values) {
+                match environment.dataset_file(&file, &fields.place) {
+                    Ok((name, file)) => drop(chosen.files.insert(name, file)),
+                    Err(diagnostic) => diagnostics.push(diagnostic),
+                }
             }
         }
+        complete.then_some(chosen)
     }
-    complete.then_some(chosen)
+
+    /// Reads a loss: its name, or a table with `use` and its parameters.
+    fn loss(self, node: &Node, diagnostics: &mut Diagnostics) -> Option<Chosen> {
+        let none = Table::default();
+        let (named, table) = match &node.content {
+            Content::Text(_) => (node, &none),
+            Content::Table(table) => match table.0.get("use") {
+                Some(entry) => (&entry.node, table),
+                None => {
+                    let missing = Diagnostic::at(&node.place, "the key `use` is missing");
+                    diagnostics.push(missing.help("name the loss, as in loss = \"cross-entropy\""));
+                    return None;
+                }
+            },
+            _ => {
+                diagnostics.push(node.expected("the name of a loss, or a table with `use`"));
+                return None;
+            }
+        };
+        let name = fields::read(named, fields::text, diagnostics)?;
+        let found = find(self.catalogue, Kind::Loss, name, &named.place);
+        let component = found.map_err(|problem| diagnostics.push(problem)).ok()?;
+        let mut fields = Fields::new(table, node.place.clone());
+        fields.node("use");
+        let chosen = self.component(component, component.id, &mut fields, diagnostics);
+        fields.finish(diagnostics);
+        chosen
+    }
+
+    fn default_loss(self, name: &str, place: &Place, diagnostics: &mut Diagnostics) -> Option<Chosen> {
+        let found = find(self.catalogue, Kind::Loss, name, place);
+        let component = found.map_err(|problem| diagnostics.push(problem)).ok()?;
+        let table = Table::default();
+        self.component(component, component.id, &mut Fields::new(&table, place.clone()), diagnostics)
+    }
+}
+
+/// The component of that kind and name, or a complaint that says what was meant instead.
+pub(crate) fn find(
+    catalogue: &Catalogue,
+    kind: Kind,
+    name: &str,
+    place: &Place,
+) -> Result<&'static Component, Diagnostic> {
+    if let Some(found) = catalogue.get(kind, name) {
+        return Ok(found);
+    }
+    let known: Vec<&str> = catalogue.of_kind(kind).map(|component| component.id).collect();
+    let others = || Kind::ALL.into_iter().filter(|other| *other != kind);
+    if let Some(other) = others().find(|other| catalogue.get(*other, name).is_some()) {
+        let message = format!("`{name}` is {}, not {}", with_article(other), with_article(kind));
+        return Err(Diagnostic::at(place, message).help(format!("move it to {}", section(other))));
+    }
+    let elsewhere = || {
+        others().find_map(|other| {
+            let near = nearest(name, catalogue.of_kind(other).map(|component| component.id))?;
+            Some(format!("did you mean the {} `{near}`? it belongs into {}", other.name(), section(other)))
+        })
+    };
+    let all = || (!known.is_empty()).then(|| format!("there is {}", list(&known)));
+    let offered = catalogue.offered(kind, name);
+    let help = offered.or_else(|| did_you_mean(name, known.iter().copied())).or_else(elsewhere).or_else(all);
+    Err(Diagnostic::at(place, format!("unknown {} `{name}`", kind.name())).maybe_help(help))
+}
+
+const fn with_article(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Attack => "an attack",
+        Kind::Defense => "a defense",
+        Kind::Model => "a model",
+        Kind::Dataset => "a dataset",
+        Kind::Recipe => "a recipe",
+        Kind::Loss => "a loss",
+    }
+}
+
+/// Where specs name components of a kind.
+const fn section(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Attack => "[[attack]]",
+        Kind::Defense => "[[defense]]",
+        Kind::Model => "[[model]]",
+        Kind::Dataset => "[data]",
+        Kind::Recipe => "[training]",
+        Kind::Loss => "the `loss` of an attack",
+    }
 }
 
 /// The key beside a file parameter that holds the digest which the file must have.
@@ -116,7 +235,8 @@ fn value(parameter: &Parameter, node: &Node) -> Result<Value, Diagnostic> {
             Value::Numbers(numbers.collect::<Result<_, _>>()?)
         }
         ParameterKind::Choice(words) => Value::Text(fields::word(node, words)?.to_owned()),
-        ParameterKind::Text | ParameterKind::File => Value::Text(fields::text(node)?.to_owned()),
+        // Losses are read with the catalogue.
+        ParameterKind::Text | ParameterKind::File | ParameterKind::Loss => Value::Text(fields::text(node)?.to_owned()),
     };
     Ok(value)
 }
@@ -143,7 +263,7 @@ fn fallback(parameter: &Parameter, text: &str) -> Result<Value, String> {
             let word = words.iter().find(|word| **word == text);
             Value::Text((*word.ok_or_else(wrong)?).to_owned())
         }
-        ParameterKind::Text | ParameterKind::File => Value::Text(text.to_owned()),
+        ParameterKind::Text | ParameterKind::File | ParameterKind::Loss => Value::Text(text.to_owned()),
     };
     Ok(value)
 }
@@ -151,11 +271,12 @@ fn fallback(parameter: &Parameter, text: &str) -> Result<Value, String> {
 /// Keys that a spec takes in the tables of a kind, beside the parameters of the component.
 pub(crate) const fn common_keys(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::Attack => &["id", "use", "success", "restarts", "budget", "threats", "gradient", "record"],
+        Kind::Attack => &["id", "use", "success", "restarts", "budget", "threats", "gradient", "record", "surrogates"],
         Kind::Defense => &["id", "use", "gradient"],
         Kind::Model => &["id", "use"],
         Kind::Dataset => &["use", "samples", "range", "indices"],
         Kind::Recipe => &["id", "use", "title", "seed"],
+        Kind::Loss => &["use"],
     }
 }
 
@@ -178,7 +299,7 @@ pub fn check_component(component: &Component) -> Result<(), String> {
         }
     }
     if component.manual().is_empty() {
-        return Err(format!("`{}`: the source has no `//!` header", component.id));
+        return Err(format!("`{}`: it has no manual", component.id));
     }
     Ok(())
 }

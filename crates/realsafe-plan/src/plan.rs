@@ -101,7 +101,8 @@ fn cell(experiment: &Experiment, combination: Combination, eps: Option<&Number>,
 /// The most that an attack can cost on one sample: all restarts, but no more than its budget.
 fn cost_per_sample(spec: &AttackSpec) -> Cost {
     let chosen = &spec.choice.chosen;
-    let once = chosen.component.attack().map(|traits| (traits.cost)(&chosen.values)).unwrap_or_default();
+    // Values that do not fit were refused when the spec was read.
+    let once = chosen.component.attack().and_then(|traits| (traits.cost)(&chosen.values).ok()).unwrap_or_default();
     let Cost { queries, forwards, backwards } = once.times(u64::from(spec.choice.restarts));
     let Budget { queries: most_queries, forwards: most_forwards, backwards: most_backwards } = spec.choice.budget;
     let capped = |cost: u64, most: Option<u64>| most.map_or(cost, |most| cost.min(most));

@@ -112,6 +112,12 @@ fn parameter_value(value: &Value) -> Toml {
         Value::Number(value) => number(value),
         Value::Numbers(values) => Toml::Array(values.iter().map(number).collect()),
         Value::Text(text) => string(text),
+        Value::Loss(loss) if loss.values.iter().next().is_none() => string(loss.component.id),
+        Value::Loss(loss) => {
+            let values = loss.values.iter().map(|(name, value)| (name.to_owned(), parameter_value(value)));
+            let named = [("use".to_owned(), string(loss.component.id))];
+            Toml::Table(named.into_iter().chain(values).collect())
+        }
     }
 }
 
@@ -152,6 +158,7 @@ fn attack(text: &mut String, spec: &AttackSpec) {
     let table = |table: Table| (!table.is_empty()).then_some(Toml::Table(table));
     section(text, "[[attack]]", [("id", Some(string(&choice.chosen.id)))]);
     component(text, &choice.chosen);
+    let surrogates: Array = choice.surrogates.iter().map(|surrogate| string(&surrogate.id)).collect();
     let record: Array = choice.record.iter().map(|step| integer(u64::from(*step))).collect();
     for (key, value) in [
         ("success", Some(string(choice.success.name()))),
@@ -160,6 +167,7 @@ fn attack(text: &mut String, spec: &AttackSpec) {
         ("threats", Some(strings(spec.threats.iter().map(String::as_str)))),
         ("gradient", table(gradients)),
         ("record", (!record.is_empty()).then_some(Toml::Array(record))),
+        ("surrogates", (!surrogates.is_empty()).then_some(Toml::Array(surrogates))),
     ] {
         if let Some(value) = value {
             line(text, key, &value);

@@ -14,7 +14,7 @@ use crate::{
 /// The schema of the specs that this catalogue understands.
 pub fn schema(catalogue: &Catalogue) -> Value {
     let any_of = |kind| {
-        let variants: Vec<Value> = catalogue.of_kind(kind).map(table).collect();
+        let variants: Vec<Value> = catalogue.of_kind(kind).map(|component| table(component, catalogue)).collect();
         // No component of a kind: no table of that kind is right.
         if variants.is_empty() { json!(false) } else { json!({ "anyOf": variants }) }
     };
@@ -33,6 +33,7 @@ pub fn schema(catalogue: &Catalogue) -> Value {
             "threat": one_or_more("What counts as close, and what the attacker wants.", &threat()),
             "attack": list("The attacks.", &any_of(Kind::Attack)),
             "matrix": matrix(),
+            "plugins": plugins(),
             "run": object("How the experiment is run.", &[], json!({
                 "device": described("The device, as in flex or tch:cuda:0.", text()),
                 "chunk": described("How many samples a cell has at most; 256 by default.", count_up_to(1_000_000)),
@@ -104,7 +105,7 @@ fn number(minimum: f64, maximum: f64) -> Value {
 }
 
 /// The table of a component. Those that merge over a base may be incomplete, and so may the weights of a new model.
-fn table(component: &Component) -> Value {
+fn table(component: &Component, catalogue: &Catalogue) -> Value {
     let kind = component.kind();
     let merges = matches!(kind, Kind::Dataset | Kind::Recipe);
     let mut required = if merges { Vec::new() } else { vec!["use"] };
@@ -115,7 +116,7 @@ fn table(component: &Component) -> Value {
         if declared.fallback == Fallback::Required && !merges && !(is_file && kind == Kind::Model) {
             required.push(declared.name);
         }
-        properties.insert(declared.name.to_owned(), parameter(declared));
+        properties.insert(declared.name.to_owned(), parameter(declared, catalogue));
         if is_file {
             let digest = json!({ "type": "string", "pattern": "^[0-9a-fA-F]{64}$" });
             let digest = described("BLAKE3 that the file must have.", digest);
@@ -127,7 +128,7 @@ fn table(component: &Component) -> Value {
     table
 }
 
-fn parameter(parameter: &Parameter) -> Value {
+fn parameter(parameter: &Parameter, catalogue: &Catalogue) -> Value {
     let mut schema = match parameter.kind {
         ParameterKind::Flag => json!({ "type": "boolean" }),
         ParameterKind::Count { minimum, maximum } => {
@@ -137,6 +138,13 @@ fn parameter(parameter: &Parameter) -> Value {
         ParameterKind::Numbers { minimum, maximum } => json!({ "type": "array", "items": number(minimum, maximum) }),
         ParameterKind::Choice(words) => json!({ "enum": words }),
         ParameterKind::Text | ParameterKind::File => json!({ "type": "string" }),
+        ParameterKind::Loss => {
+            let names: Vec<&str> = catalogue.of_kind(Kind::Loss).map(|loss| loss.id).collect();
+            let named = json!({ "enum": names });
+            let tables = catalogue.of_kind(Kind::Loss).map(|loss| table(loss, catalogue));
+            let variants: Vec<Value> = [named].into_iter().chain(tables).collect();
+            json!({ "anyOf": variants })
+        }
     };
     let unit = if parameter.unit.is_empty() { String::new() } else { format!(" Unit: {}.", parameter.unit) };
     schema["description"] = json!(format!("{}{unit}", parameter.documentation));
@@ -172,6 +180,7 @@ fn common(component: &Component) -> Map<String, Value> {
                 "additionalProperties": words("The gradient.", GradientMode::ALL.map(GradientMode::name)),
             },
             "record": list("Steps after which every iterate is judged and recorded.", &at_least(1)),
+            "surrogates": one_or_more("Ids of models whose gradients it uses, where it uses surrogates.", &text()),
         }),
         Kind::Defense => {
             let modes = component.defense().map(|traits| traits.gradients).unwrap_or_default();
@@ -182,6 +191,7 @@ fn common(component: &Component) -> Map<String, Value> {
             })
         }
         Kind::Model => json!({ "id": own_id }),
+        Kind::Loss => json!({}),
         Kind::Dataset => json!({
             "samples": count("The first so many images.", 1),
             "range": {
@@ -248,6 +258,22 @@ fn threat() -> Value {
     )
 }
 
+fn plugins() -> Value {
+    let file = object(
+        "A shared library.",
+        &["path"],
+        json!({
+            "path": described("Where it lies, relative to this file.", text()),
+            "blake3": json!({ "type": "string", "pattern": "^[0-9a-fA-F]{64}$", "description": "BLAKE3 that it must have." }),
+        }),
+    );
+    json!({
+        "description": "Shared libraries with more components, by name.",
+        "type": "object",
+        "additionalProperties": { "anyOf": [text(), file] },
+    })
+}
+
 fn matrix() -> Value {
     let name = text();
     let filter = object(
@@ -310,20 +336,21 @@ fn expectation() -> Value {
 mod tests {
     use super::*;
     use crate::parameters::common_keys;
-    use crate::{Access, AttackTraits, Cost, DatasetTraits, DefenseTraits, ModelTraits, Traits};
+    use crate::{Access, AttackTraits, Cost, DatasetTraits, DefenseTraits, ModelTraits, Origin, Traits};
 
     #[test]
     fn the_common_keys_are_those_that_are_reserved() {
         let traits = [
             Traits::Attack(AttackTraits {
                 access: Access::Labels,
+                surrogates: false,
                 norms: &[],
                 goals: &[],
                 minimises_distance: false,
-                cost: |_| Cost::default(),
+                cost: &|_| Ok(Cost::default()),
             }),
             Traits::Defense(DefenseTraits { gradients: &GradientMode::ALL }),
-            Traits::Model(ModelTraits { input: |_| [1, 1, 1], classes: |_| 2 }),
+            Traits::Model(ModelTraits { input: &|_| Ok([1, 1, 1]), classes: &|_| Ok(2), differentiable: true }),
             Traits::Dataset(DatasetTraits {
                 shape: |_| [1, 1, 1],
                 classes: |_| 2,
@@ -331,13 +358,21 @@ mod tests {
                 files: |_| Vec::new(),
             }),
             Traits::Recipe,
+            Traits::Loss,
         ];
         for traits in traits {
-            let component =
-                Component { id: "thing", revision: 1, source: "//! A thing.", parameters: &[], example: "", traits };
+            let component = Component {
+                id: "thing",
+                revision: 1,
+                origin: Origin::Crate("tests"),
+                source: "//! A thing.",
+                parameters: &[],
+                example: "",
+                traits,
+            };
             let mut reserved = common_keys(component.kind()).to_vec();
             reserved.sort_unstable();
-            let schema = table(&component);
+            let schema = table(&component, &Catalogue::default());
             let described: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
             assert_eq!(described, reserved, "{:?}", component.kind());
         }

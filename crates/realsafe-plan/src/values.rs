@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::Number;
+use crate::{Chosen, Number};
 
 /// The value of a parameter.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,8 @@ pub enum Value {
     Numbers(Vec<Number>),
     /// Of a choice, a text or a file.
     Text(String),
+    /// Of a loss.
+    Loss(Box<Chosen>),
 }
 
 /// The values of all parameters of a component, checked against its table; unset ones are absent.
@@ -80,6 +82,14 @@ impl Values {
         match self.0.get(name) {
             Some(Value::Text(text)) => text,
             other => undeclared("text", name, other),
+        }
+    }
+
+    /// A loss.
+    pub fn loss(&self, name: &str) -> &Chosen {
+        match self.0.get(name) {
+            Some(Value::Loss(chosen)) => chosen,
+            other => undeclared("loss", name, other),
         }
     }
 

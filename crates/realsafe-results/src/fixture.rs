@@ -6,22 +6,33 @@ use std::sync::Arc;
 
 use realsafe_plan::{
     Access, AttackChoice, AttackTraits, Budget, Catalogue, Cell, Chosen, Component, Cost, DatasetTraits, Document,
-    Environment, Goal, Key, ModelTraits, Norm, Plan, Success, Threat, Traits, Value, Values, load_spec,
+    Environment, Goal, Key, ModelTraits, Norm, Origin, Plan, Success, Threat, Traits, Value, Values, load_spec,
 };
 
 use crate::{CellRecord, Outcome, Spent, Status};
 
 const fn attack(id: &'static str, minimises_distance: bool) -> Component {
     let (norms, goals) = (&Norm::ALL, &Goal::ALL);
-    let cost = |_: &Values| Cost::forward(1);
-    component(id, Traits::Attack(AttackTraits { access: Access::Labels, norms, goals, minimises_distance, cost }))
+    let (access, surrogates) = (Access::Labels, false);
+    let cost = &|_: &Values| Ok(Cost::forward(1));
+    component(id, Traits::Attack(AttackTraits { access, surrogates, norms, goals, minimises_distance, cost }))
 }
 
 const fn component(id: &'static str, traits: Traits) -> Component {
-    Component { id, revision: 1, source: "//! A thing.", parameters: &[], example: "", traits }
+    Component {
+        id,
+        revision: 1,
+        origin: Origin::Crate("tests"),
+        source: "//! A thing.",
+        parameters: &[],
+        example: "",
+        traits,
+    }
 }
 
 static THING: Component = attack("thing", false);
+
+const NET: Traits = Traits::Model(ModelTraits { input: &|_| Ok([1, 2, 2]), classes: &|_| Ok(3), differentiable: true });
 
 static CATALOGUE: [Component; 5] = [
     component(
@@ -33,8 +44,8 @@ static CATALOGUE: [Component; 5] = [
             files: |_| Vec::new(),
         }),
     ),
-    component("net", Traits::Model(ModelTraits { input: |_| [1, 2, 2], classes: |_| 3 })),
-    component("other-net", Traits::Model(ModelTraits { input: |_| [1, 2, 2], classes: |_| 3 })),
+    component("net", NET),
+    component("other-net", NET),
     attack("step", false),
     attack("walk", true),
 ];
@@ -84,6 +95,7 @@ pub(crate) fn cell(model: &str, attack: &str, eps: Option<&str>, samples: std::o
             restarts: 1,
             budget: Budget::default(),
             record: Vec::new(),
+            surrogates: Vec::new(),
         },
         threat: Threat { id: "near".to_owned(), norm: Norm::Linf, eps, goal: Goal::Untargeted, target: None },
         seed,
@@ -98,7 +110,7 @@ pub(crate) fn outcome(sample: u32, status: Status, distance: f64) -> Outcome {
         sample,
         label: 1,
         target: None,
-        clean_pred: 1,
+        clean_pred: Some(1),
         adv_pred: (!status.is_error()).then_some(if broken { 2 } else { 1 }),
         status,
         dist_linf: distance,
@@ -123,4 +135,10 @@ pub(crate) fn record_of(first: u32, letters: &str) -> CellRecord {
         _ => Status::Failed,
     };
     record((first..).zip(letters.chars()).map(|(sample, letter)| outcome(sample, status(letter), 0.25)).collect())
+}
+
+/// The record of two samples from `first` on where the model itself did not live to see the clean images.
+pub(crate) fn failure_of(first: u32, status: Status) -> CellRecord {
+    let failed = |sample| Outcome { clean_pred: None, ..outcome(sample, status, f64::INFINITY) };
+    record((first..first + 2).map(failed).collect())
 }

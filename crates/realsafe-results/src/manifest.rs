@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use realsafe_plan::{Chosen, Plan};
+use realsafe_plan::{Chosen, Plan, Value};
 use serde::Serialize;
 
 use crate::Store;
@@ -46,8 +46,10 @@ impl<'a> Manifest<'a> {
         let keys: Vec<&str> = plan.cells.iter().map(|cell| cell.key.as_str()).collect();
         let mut inputs = BTreeMap::new();
         for cell in &plan.cells {
-            let defenses = cell.stack.iter().map(|layer| &layer.defense);
-            for chosen in defenses.chain([&cell.data, &cell.model, &cell.attack.chosen]) {
+            let defenses = cell.stack.iter().map(|layer| &*layer.defense);
+            let surrogates = cell.attack.surrogates.iter().map(|surrogate| &**surrogate);
+            let others = [&*cell.data, &*cell.model, &*cell.attack.chosen];
+            for chosen in defenses.chain(surrogates).chain(others).flat_map(with_losses) {
                 if !chosen.files.is_empty() {
                     inputs.entry(input_name(&cell.experiment, chosen)).or_insert_with(|| input_files(chosen));
                 }
@@ -63,6 +65,15 @@ impl<'a> Manifest<'a> {
             outputs,
         }
     }
+}
+
+/// A component and the losses among its parameters.
+fn with_losses(chosen: &Chosen) -> impl Iterator<Item = &Chosen> {
+    let losses = chosen.values.iter().filter_map(|(_, value)| match value {
+        Value::Loss(loss) => Some(loss.as_ref()),
+        _ => None,
+    });
+    [chosen].into_iter().chain(losses)
 }
 
 fn input_name(experiment: &str, chosen: &Chosen) -> String {

@@ -8,9 +8,9 @@ use crate::{Conflict, Put, Result, Store};
 /// What a merge did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Merged {
-    /// Cells that the destination did not hold, or held damaged or without their final images.
+    /// Cells that the destination did not hold, or held damaged, failed or without their final images.
     pub stored: Vec<Key>,
-    /// How many cells the destination held already.
+    /// How many cells the destination held already; a failure adds nothing to any of them.
     pub known: usize,
     /// Cells with two different results; the destination's stay.
     pub conflicts: Vec<Conflict>,
@@ -18,7 +18,8 @@ pub struct Merged {
     pub warnings: Vec<String>,
 }
 
-/// Adds the cells and journals of `sources` to `destination`. Merging again changes nothing.
+/// Adds the cells and journals of `sources` to `destination`. Merging again changes nothing. A result takes the place
+/// of a failure, whichever comes first; of two failures the first stays.
 ///
 /// # Errors
 /// When a store cannot be read or written.
@@ -44,10 +45,12 @@ pub fn merge(destination: &Store, sources: &[Store]) -> Result<Merged> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::fixture::{cell, record_of};
+    use crate::fixture::{cell, failure_of, record_of};
     use crate::journal::read_journals;
-    use crate::{Event, Journal};
+    use crate::{CellRecord, Event, Journal, Status};
 
     fn store_with(worker: &str, cells: &[(&str, &str)]) -> (tempfile::TempDir, Store) {
         let directory = tempfile::tempdir().unwrap();
@@ -94,5 +97,54 @@ mod tests {
         let merged = merge(&destination, &[source]).unwrap();
         assert_eq!((merged.stored.len(), merged.warnings.len()), (1, 1));
         assert!(!destination.contains(&damaged));
+    }
+
+    fn store_of(record: &CellRecord) -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        store.put(&cell("net", "a", None, 0..2, 0), record).unwrap();
+        (directory, store)
+    }
+
+    #[test]
+    fn of_two_failures_the_first_stays_without_a_conflict() {
+        let key = cell("net", "a", None, 0..2, 0).key;
+        let (_s, source) = store_of(&failure_of(0, Status::TimedOut));
+        let (_d, destination) = store_of(&failure_of(0, Status::Crashed));
+        let merged = merge(&destination, &[source]).unwrap();
+        assert_eq!(merged, Merged { known: 1, ..Merged::default() });
+        assert_eq!(destination.get(&key).unwrap(), Some(failure_of(0, Status::Crashed)));
+        assert!(!destination.is_done(&key));
+    }
+
+    fn failures() -> impl Strategy<Value = CellRecord> {
+        prop::sample::select(&Status::ALL[..])
+            .prop_filter_map("a failure", |status| status.is_failure().then(|| failure_of(0, status)))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn a_result_beats_failures_in_any_order(
+            records in prop::collection::vec(failures(), 0..4)
+                .prop_map(|mut records| { records.push(record_of(0, "rb")); records })
+                .prop_shuffle(),
+            occupied in any::<bool>(),
+        ) {
+            let key = cell("net", "a", None, 0..2, 0).key;
+            let (_directories, mut stores): (Vec<_>, Vec<_>) = records.iter().map(store_of).unzip();
+            let (_d, destination) = if occupied { (None, stores.remove(0)) } else {
+                let (directory, empty) = store_with("none", &[]);
+                (Some(directory), empty)
+            };
+            for _ in 0..2 {
+                let merged = merge(&destination, &stores).unwrap();
+                prop_assert_eq!((&merged.conflicts, &merged.warnings), (&Vec::new(), &Vec::new()));
+                prop_assert_eq!(merged.stored.len() + merged.known, stores.len());
+                prop_assert_eq!(destination.get(&key).unwrap(), Some(record_of(0, "rb")));
+            }
+            prop_assert!(destination.is_done(&key));
+            prop_assert!(!destination.directory().join("conflicts").exists());
+        }
     }
 }

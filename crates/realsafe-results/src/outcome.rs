@@ -14,13 +14,31 @@ pub enum Status {
     Invalid,
     /// The verification pass predicts something else than the attack was told.
     Disputed,
-    /// The attack failed with an error.
+    /// The attack says that it failed, or panicked.
     Failed,
+    /// The process of the attack ended before the attack did.
+    Crashed,
+    /// The attack did not answer within its deadline.
+    TimedOut,
+    /// The process of the attack took more memory than it may.
+    OutOfMemory,
+    /// The attack asked for more than its budget or its declared cost allows.
+    OverBudget,
 }
 
 impl Status {
     /// Every status.
-    pub const ALL: [Self; 5] = [Self::Robust, Self::Broken, Self::Invalid, Self::Disputed, Self::Failed];
+    pub const ALL: [Self; 9] = [
+        Self::Robust,
+        Self::Broken,
+        Self::Invalid,
+        Self::Disputed,
+        Self::Failed,
+        Self::Crashed,
+        Self::TimedOut,
+        Self::OutOfMemory,
+        Self::OverBudget,
+    ];
 
     /// The word in the CSV.
     pub const fn name(self) -> &'static str {
@@ -30,12 +48,21 @@ impl Status {
             Self::Invalid => "invalid",
             Self::Disputed => "disputed",
             Self::Failed => "failed",
+            Self::Crashed => "crashed",
+            Self::TimedOut => "timed-out",
+            Self::OutOfMemory => "out-of-memory",
+            Self::OverBudget => "over-budget",
         }
     }
 
     /// Whether the sample counts neither as robust nor as broken.
     pub const fn is_error(self) -> bool {
         !matches!(self, Self::Robust | Self::Broken)
+    }
+
+    /// Whether the attack gave no image, as against an image that was judged.
+    pub const fn is_failure(self) -> bool {
+        matches!(self, Self::Failed | Self::Crashed | Self::TimedOut | Self::OutOfMemory | Self::OverBudget)
     }
 }
 
@@ -63,8 +90,8 @@ pub struct Outcome {
     pub label: u32,
     /// The target class, where the goal has one.
     pub target: Option<u32>,
-    /// The prediction on the clean image.
-    pub clean_pred: u32,
+    /// The prediction on the clean image; none when the model itself failed on it.
+    pub clean_pred: Option<u32>,
     /// The verified prediction on the final image; none after an error.
     pub adv_pred: Option<u32>,
     /// How it ended.
@@ -128,4 +155,42 @@ pub struct CellRecord {
     pub adversarials: Option<Adversarials>,
     /// What looked wrong but did not stop the cell.
     pub warnings: Vec<String>,
+}
+
+impl CellRecord {
+    /// How the cell failed, if no sample got an image: the status of the first. Such a record is provisional.
+    pub fn failure(&self) -> Option<Status> {
+        let first = self.outcomes.first()?.status;
+        self.outcomes.iter().all(|outcome| outcome.status.is_failure()).then_some(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{failure_of, record, record_of};
+
+    #[test]
+    fn statuses_have_one_name_each_and_five_are_failures() {
+        for status in Status::ALL {
+            assert_eq!(serde_json::to_value(status).unwrap(), status.name());
+        }
+        let names = |wanted: fn(Status) -> bool| {
+            Status::ALL.into_iter().filter(|status| wanted(*status)).map(Status::name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(Status::is_failure), ["failed", "crashed", "timed-out", "out-of-memory", "over-budget"]);
+        assert_eq!(names(|status| status.is_error() && !status.is_failure()), ["invalid", "disputed"]);
+        assert_eq!(names(|status| !status.is_error()), ["robust", "broken"]);
+    }
+
+    #[test]
+    fn a_cell_failed_only_if_all_of_it_did() {
+        assert_eq!(failure_of(0, Status::TimedOut).failure(), Some(Status::TimedOut));
+        assert_eq!(record_of(0, "ff").failure(), Some(Status::Failed));
+        let mut judged = failure_of(0, Status::Crashed);
+        judged.outcomes[1].status = Status::Invalid;
+        for result in [judged, record_of(0, "fr"), record_of(0, "bf"), record(Vec::new())] {
+            assert_eq!(result.failure(), None);
+        }
+    }
 }

@@ -2,12 +2,12 @@
 //!
 //! `samples.csv` holds a row per sample, `trace.csv` a row per recorded step (absent without any),
 //! `adversarials.safetensors` the tensor `images` (absent unless asked for), and `cell.json` what the cell is,
-//! its warnings and the BLAKE3 of the other files.
+//! how it failed (absent unless it did), its warnings and the BLAKE3 of the other files.
 
 use std::collections::BTreeMap;
 use std::io;
 
-use realsafe_plan::{Cell, Chosen, Value};
+use realsafe_plan::{Cell, Chosen, Origin, Value};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -26,7 +26,12 @@ const TRACE: &str = "trace.csv";
 /// The file of final images, which a cell may lack.
 pub(crate) const ADVERSARIALS: &str = "adversarials.safetensors";
 
-/// The columns of a sample, in the cell's file and in the report.
+/// The columns of a sample, in the cell's file and in the report; [`Outcome`] says what they hold.
+///
+/// `status` is `robust` or `broken`, or else an error, which counts as neither: `invalid` and `disputed` are verdicts
+/// on an image, `failed`, `crashed`, `timed-out`, `out-of-memory` and `over-budget` say why there is none. Empty:
+/// `target` where the goal has none, `clean_pred` where the model itself failed on the clean image, `adv_pred` after
+/// an error, `first_success` where nothing succeeded.
 pub(crate) const OUTCOME_COLUMNS: [&str; 16] = [
     "sample",
     "label",
@@ -54,7 +59,7 @@ pub(crate) struct OutcomeRow {
     sample: u32,
     label: u32,
     target: Option<u32>,
-    clean_pred: u32,
+    clean_pred: Option<u32>,
     adv_pred: Option<u32>,
     status: Status,
     dist_linf: f64,
@@ -125,6 +130,9 @@ impl From<OutcomeRow> for Outcome {
 pub(crate) struct Description {
     /// What the cell is, for people.
     cell: serde_json::Value,
+    /// How the whole cell failed: the mark of a provisional record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failed: Option<Status>,
     /// What looked wrong but did not stop the cell.
     warnings: Vec<String>,
     /// BLAKE3 of the other files.
@@ -150,6 +158,7 @@ pub(crate) fn encode(cell: &Cell, record: &CellRecord) -> Result<Files> {
     }
     let description = Description {
         cell: describe(cell),
+        failed: record.failure(),
         warnings: record.warnings.clone(),
         files: files.iter().map(|(name, bytes)| (name.clone(), digest(bytes))).collect(),
     };
@@ -157,6 +166,13 @@ pub(crate) fn encode(cell: &Cell, record: &CellRecord) -> Result<Files> {
     text.push(b'\n');
     files.insert(DESCRIPTION.to_owned(), text);
     Ok(files)
+}
+
+/// Whether the files of a cell are marked as a failure, the samples unread.
+pub(crate) fn is_failure(files: &Files) -> bool {
+    files
+        .get(DESCRIPTION)
+        .is_some_and(|text| Description::parse(text).is_ok_and(|described| described.failed.is_some()))
 }
 
 /// The record in the files of a cell; the error says which of them is unreadable, and why.
@@ -193,6 +209,9 @@ fn describe(cell: &Cell) -> serde_json::Value {
     attack["restarts"] = json!(cell.attack.restarts);
     attack["budget"] = json!({"queries": budget.queries, "forwards": budget.forwards, "backwards": budget.backwards});
     attack["record"] = json!(cell.attack.record);
+    if !cell.attack.surrogates.is_empty() {
+        attack["surrogates"] = cell.attack.surrogates.iter().map(|surrogate| describe_chosen(surrogate)).collect();
+    }
     json!({
         "key": cell.key.as_str(),
         "experiment": cell.experiment,
@@ -215,13 +234,17 @@ fn describe(cell: &Cell) -> serde_json::Value {
 fn describe_chosen(chosen: &Chosen) -> serde_json::Value {
     let values = chosen.values.iter().map(|(name, value)| (name.to_owned(), describe_value(value)));
     let files = chosen.files.iter().map(|(name, file)| (name.clone(), json!(file.blake3)));
-    json!({
+    let mut described = json!({
         "id": chosen.id,
         "use": chosen.component.id,
         "revision": chosen.component.revision,
         "values": values.collect::<serde_json::Map<_, _>>(),
         "files": files.collect::<serde_json::Map<_, _>>(),
-    })
+    });
+    if let Origin::Plugin { name, version, blake3 } = chosen.component.origin {
+        described["plugin"] = json!({"name": name, "version": version, "blake3": blake3});
+    }
+    described
 }
 
 fn describe_value(value: &Value) -> serde_json::Value {
@@ -231,6 +254,7 @@ fn describe_value(value: &Value) -> serde_json::Value {
         Value::Number(number) => json!(number.text()),
         Value::Numbers(numbers) => numbers.iter().map(|number| json!(number.text())).collect(),
         Value::Text(text) => json!(text),
+        Value::Loss(loss) => describe_chosen(loss),
     }
 }
 

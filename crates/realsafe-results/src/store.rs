@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! format                     a number, the version of this layout
-//! cells/ab/<key>/cell.json   what the cell is, its warnings, the BLAKE3 of the files beside it
+//! cells/ab/<key>/cell.json   what the cell is, how it failed, its warnings, the BLAKE3 of the files beside it
 //!                samples.csv trace.csv adversarials.safetensors
 //! conflicts/<key>/           a second, different result of a cell that the store already holds
 //! journal/<worker>.jsonl     who computed what, and for how long
@@ -10,26 +10,32 @@
 //! ```
 //!
 //! A cell is written under `temporary/`, synced and renamed, so that it is either absent or complete, whenever the
-//! program dies. Several threads and processes may write to one store. An existing cell is never overwritten by a
-//! different one.
+//! program dies. Several threads and processes may write to one store. A result is never overwritten by a different
+//! one. A failure, where no sample of the cell got an image, is provisional: `cell.json` is marked with it, and
+//! whatever the cell gives next takes its place.
 
-use std::collections::BTreeSet;
+mod contest;
+mod scratch;
+
 use std::fmt;
-use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fs_err as fs;
 use realsafe_plan::{Cell, Key};
-use tempfile::TempDir;
 
-use crate::files::{digest, staging, sync_directory, write_atomically, write_durably};
-use crate::record::{ADVERSARIALS, DESCRIPTION, Description, Files, decode, encode};
+use self::contest::{Contest, contest};
+use self::scratch::{Scratch, folders, wait_for_turn};
+use crate::files::{digest, sync_directory, write_atomically, write_durably};
+use crate::record::{ADVERSARIALS, DESCRIPTION, Description, Files, decode, encode, is_failure};
 use crate::{CellRecord, Error, Result};
 
 /// The version of the layout.
 const FORMAT: u32 = 1;
+
+/// The folder of cells being written.
+const TEMPORARY: &str = "temporary";
 
 /// A folder of computed cells.
 #[derive(Debug)]
@@ -44,7 +50,7 @@ pub struct Store {
 pub enum Put {
     /// The store holds it now.
     Stored,
-    /// The store held the same already.
+    /// The store held the same already, or something that a failure does not replace.
     Known,
     /// The store holds a different result and keeps it.
     Conflicting(Conflict),
@@ -113,9 +119,16 @@ impl Store {
         lock(&self.warnings).clone()
     }
 
-    /// Whether there is a result under the key, unread.
+    /// Whether there is a result or a failure under the key, unread.
     pub fn contains(&self, key: &Key) -> bool {
         self.folder(key).join(DESCRIPTION).exists()
+    }
+
+    /// Whether there is a result under the key, so that the cell need not be computed: neither a failure nor damaged,
+    /// of which [`Store::warnings`] tells. Compares digests without reading what the files say; final images are left
+    /// out.
+    pub fn is_done(&self, key: &Key) -> bool {
+        self.inspect(key, false, |files| Ok(!is_failure(&files))).unwrap_or(false)
     }
 
     /// The keys of all cells, sorted.
@@ -147,8 +160,9 @@ impl Store {
 
     /// Stores what was computed for a cell.
     ///
-    /// The same result without its final images is replaced by the one with them; a damaged one is replaced; a
-    /// different one is kept, and the new one goes under `conflicts/`.
+    /// The same result without its final images is replaced by the one with them; a damaged one and a failure are
+    /// replaced; a different one is kept, and the new one goes under `conflicts/`, unless that is a failure, which is
+    /// dropped.
     ///
     /// # Errors
     /// When the folder cannot be written.
@@ -158,34 +172,22 @@ impl Store {
 
     /// The files of a cell with what they say, or none if the cell is missing or damaged.
     pub(crate) fn load(&self, key: &Key, images: bool) -> Result<Option<(Files, CellRecord)>> {
+        Ok(self.inspect(key, images, |files| decode(&files).map(|record| (files, record))))
+    }
+
+    /// What the intact files of a cell say, or none if the cell is missing or damaged.
+    fn inspect<T>(
+        &self,
+        key: &Key,
+        images: bool,
+        read: impl FnOnce(Files) -> std::result::Result<T, String>,
+    ) -> Option<T> {
         let folder = self.folder(key);
         if !folder.exists() {
-            return Ok(None);
+            return None;
         }
-        let read = || -> std::result::Result<(Files, CellRecord), String> {
-            let text = fs::read(folder.join(DESCRIPTION)).map_err(|error| error.to_string())?;
-            let mut files = Files::new();
-            for (name, expected) in Description::parse(&text)?.files {
-                if name == ADVERSARIALS && !images {
-                    continue;
-                }
-                let bytes = fs::read(folder.join(&name)).map_err(|error| error.to_string())?;
-                if digest(&bytes) != expected {
-                    return Err(format!("{name} is not what was written"));
-                }
-                files.insert(name, bytes);
-            }
-            files.insert(DESCRIPTION.to_owned(), text);
-            let record = decode(&files)?;
-            Ok((files, record))
-        };
-        match read() {
-            Ok(loaded) => Ok(Some(loaded)),
-            Err(cause) => {
-                self.warn(format!("{}: damaged, taken as missing: {cause}", folder.display()));
-                Ok(None)
-            }
-        }
+        let damaged = |cause| self.warn(format!("{}: damaged, taken as missing: {cause}", folder.display()));
+        read_files(&folder, images).and_then(read).map_err(damaged).ok()
     }
 
     fn warn(&self, warning: String) {
@@ -200,16 +202,17 @@ impl Store {
         let target = self.folder(key);
         let part = self.scratch_folder()?;
         let occupied = target.exists();
+        // What is there is judged and taken away in one turn, or another worker's result might be taken instead.
+        let turn = if occupied { wait_for_turn(&self.directory.join(TEMPORARY))? } else { None };
         let known = self.load(key, true)?.map(|(files, _)| files);
-        let differing = known.as_ref().map(|known| differences(known, files)).unwrap_or_default();
-        let richer =
-            known.as_ref().is_some_and(|known| !known.contains_key(ADVERSARIALS)) && files.contains_key(ADVERSARIALS);
-        if known.is_some() && differing.is_empty() && !richer {
-            return Ok(Put::Known);
-        }
-        if let (false, Some(origin)) = (differing.is_empty(), origin) {
-            return Ok(self.conflict(key, origin.to_owned(), differing));
-        }
+        let differing = match known.map(|known| contest(&known, files, origin.is_some())) {
+            Some(Contest::Keep) => return Ok(Put::Known),
+            Some(Contest::Conflict(differing)) => match origin {
+                Some(origin) => return Ok(self.conflict(key, origin.to_owned(), differing)),
+                None => differing,
+            },
+            Some(Contest::Replace) | None => Vec::new(),
+        };
         fs::create_dir(&part)?;
         for (name, bytes) in files {
             write_durably(&part.join(name), bytes)?;
@@ -222,10 +225,12 @@ impl Store {
             return Ok(self.conflict(key, other, differing));
         }
         if occupied {
-            // The same with fewer files, or a damaged one: nothing is lost by taking it away first.
+            // The same with fewer files, a failure, or a damaged one: nothing is lost by taking it away first.
             self.remove(&target)?;
         }
-        match place(&part, &target) {
+        let placed = place(&part, &target);
+        drop(turn);
+        match placed {
             Ok(()) => Ok(Put::Stored),
             // Another worker was faster: judge against its result.
             Err(_) if target.exists() => self.install(key, files, origin),
@@ -254,42 +259,28 @@ impl Store {
         let mut scratch = lock(&self.scratch);
         let scratch = match &mut *scratch {
             Some(scratch) => scratch,
-            none => none.insert(Scratch::new(&self.directory.join("temporary"))?),
+            none => none.insert(Scratch::new(&self.directory.join(TEMPORARY))?),
         };
-        scratch.used += 1;
-        Ok(scratch.directory.path().join(scratch.used.to_string()))
+        Ok(scratch.next())
     }
 }
 
-/// The folder under `temporary/` of one open store. The lock on a file in it lasts as long as the process, so that
-/// others can tell what a killed process left behind.
-#[derive(Debug)]
-struct Scratch {
-    directory: TempDir,
-    used: u64,
-    _lock: File,
-}
-
-impl Scratch {
-    fn new(parent: &Path) -> Result<Self> {
-        fs::create_dir_all(parent)?;
-        // Held while folders come and go. Where the file system has no locks, leftovers stay.
-        let guard = File::create(parent.join("lock"))?;
-        if guard.lock().is_ok() {
-            for leftover in folders(parent)? {
-                let unused = File::open(leftover.join("lock")).map_or(true, |lock| lock.try_lock().is_ok());
-                if unused {
-                    // Its owner may be removing it this moment.
-                    let _ = fs::remove_dir_all(&leftover);
-                }
-            }
+/// The files of a cell, if they are what was written.
+fn read_files(folder: &Path, images: bool) -> std::result::Result<Files, String> {
+    let text = fs::read(folder.join(DESCRIPTION)).map_err(|error| error.to_string())?;
+    let mut files = Files::new();
+    for (name, expected) in Description::parse(&text)?.files {
+        if name == ADVERSARIALS && !images {
+            continue;
         }
-        let directory = staging(parent)?;
-        let lock = File::create(directory.path().join("lock"))?;
-        // Fails only where there are no locks, and then nobody cleans up.
-        let _ = lock.try_lock();
-        Ok(Self { directory, used: 0, _lock: lock })
+        let bytes = fs::read(folder.join(&name)).map_err(|error| error.to_string())?;
+        if digest(&bytes) != expected {
+            return Err(format!("{name} is not what was written"));
+        }
+        files.insert(name, bytes);
     }
+    files.insert(DESCRIPTION.to_owned(), text);
+    Ok(files)
 }
 
 /// Renames a complete folder to its final name, which must be free.
@@ -302,32 +293,6 @@ fn place(part: &Path, target: &Path) -> Result<()> {
         sync_directory(grandparent)?;
     }
     Ok(())
-}
-
-/// The files whose contents contradict each other; final images may be missing on one side.
-fn differences(known: &Files, new: &Files) -> Vec<String> {
-    let names: BTreeSet<&String> = known.keys().chain(new.keys()).collect();
-    let contradicts = |name: &&&String| match (known.get(**name), new.get(**name)) {
-        _ if **name == DESCRIPTION => false,
-        (Some(known), Some(new)) => known != new,
-        _ => **name != ADVERSARIALS,
-    };
-    names.iter().filter(contradicts).map(|name| (*name).clone()).collect()
-}
-
-/// The folders in a folder, which need not exist.
-fn folders(path: &Path) -> Result<Vec<PathBuf>> {
-    if !path.exists() {
-        return Ok(Vec::new());
-    }
-    let mut folders = Vec::new();
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            folders.push(entry.path());
-        }
-    }
-    Ok(folders)
 }
 
 /// A panic elsewhere cannot leave these values half changed.

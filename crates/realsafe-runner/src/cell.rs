@@ -2,7 +2,9 @@
 
 use rand::RngExt;
 use realsafe_core::random::{Purpose, StreamKey, stream};
-use realsafe_core::{Control, DefendedModel, Driver, Judgement, Logits, Recorded, Samples, Stop, Task, Verdict};
+use realsafe_core::{
+    ComponentFailure, Control, DefendedModel, Driver, Judgement, Logits, Recorded, Samples, Stop, Task, Verdict,
+};
 use realsafe_plan::{Cell, Number, TargetRule};
 use realsafe_results::{Adversarials, CellRecord, Outcome, Spent, Status, TracePoint};
 
@@ -17,6 +19,23 @@ pub(crate) enum CellError {
     Stop(#[from] Stop),
     #[error("the model `{model}` gives NaN for the clean image of sample {sample}")]
     NotANumber { model: String, sample: u32 },
+}
+
+impl CellError {
+    /// How samples are recorded that this happened to; none where it may be gone next time and says nothing about them.
+    pub(crate) const fn status(&self) -> Option<Status> {
+        match self {
+            Self::Build(_) | Self::NotANumber { .. } => Some(Status::Failed),
+            Self::Stop(Stop::Cancelled | Stop::Device(_)) => None,
+            Self::Stop(Stop::Budget { .. }) => Some(Status::OverBudget),
+            Self::Stop(Stop::Component { failure, .. }) => Some(match failure {
+                ComponentFailure::Failed => Status::Failed,
+                ComponentFailure::Crashed => Status::Crashed,
+                ComponentFailure::TimedOut => Status::TimedOut,
+                ComponentFailure::OutOfMemory => Status::OutOfMemory,
+            }),
+        }
+    }
 }
 
 /// A cell before its attack.
@@ -46,11 +65,12 @@ pub(crate) fn compute(
     control: Control<'_>,
     keep_images: bool,
 ) -> Result<CellRecord, CellError> {
-    let attack = workshop.attack(cell)?;
     let Prepared { samples, model, predictions, targets } = prepare(cell, workshop)?;
+    let attack = workshop.attack(cell)?;
     let shape = samples.shape;
     let task = Task {
         model,
+        surrogates: workshop.surrogates(cell)?,
         samples,
         indices: cell.samples.clone(),
         targets: targets.clone(),
@@ -70,7 +90,7 @@ pub(crate) fn compute(
         sample: cell.samples[slot],
         label: labels[slot],
         target: targets[slot],
-        clean_pred: predictions[slot],
+        clean_pred: Some(predictions[slot]),
         adv_pred: judgement.prediction,
         status: status(judgement.verdict),
         dist_linf: judgement.distances.linf,
@@ -81,7 +101,8 @@ pub(crate) fn compute(
             queries: judgement.spent.queries,
             forwards: judgement.spent.forwards,
             backwards: judgement.spent.backwards,
-            ..Spent::default()
+            surrogate_forwards: judgement.surrogates.forwards,
+            surrogate_backwards: judgement.surrogates.backwards,
         },
         first_success: judgement.first_success,
     });
@@ -89,19 +110,25 @@ pub(crate) fn compute(
     let trace = recorded.iter().filter_map(|point| trace_point(cell, point)).collect();
     let images = |judgements: Vec<Judgement>| judgements.into_iter().flat_map(|judgement| judgement.pixels).collect();
     let adversarials = keep_images.then(|| Adversarials { shape, pixels: images(judgements) });
-    Ok(CellRecord { outcomes, trace, adversarials, warnings: Vec::new() })
+    Ok(CellRecord { outcomes, trace, adversarials, warnings: attack.warnings() })
 }
 
-/// The record of a cell whose attack failed: every sample an error, so that no rate counts it on either side.
-pub(crate) fn failed(cell: &Cell, workshop: &Workshop, reason: &str) -> Result<CellRecord, CellError> {
-    let Prepared { samples, predictions, targets, .. } = prepare(cell, workshop)?;
+/// The record of a cell that failed: every sample an error, so that no rate counts it on either side.
+///
+/// What is known of the clean images is told; nothing is computed anew, since that may be what failed.
+pub(crate) fn failed(cell: &Cell, workshop: &Workshop, status: Status, reason: &str) -> Result<CellRecord, CellError> {
+    let samples = workshop.samples(&cell.data, &cell.samples)?;
+    let clean = workshop.known_clean(cell);
+    let unknown = || vec![None; cell.samples.len()];
+    let predictions = clean.as_ref().map_or_else(unknown, |clean| clean.predictions());
+    let targets = clean.map_or_else(|| Ok(unknown()), |clean| targets(cell, &samples, &clean))?;
     let outcome = |slot: usize| Outcome {
         sample: cell.samples[slot],
         label: samples.labels[slot],
         target: targets[slot],
         clean_pred: predictions[slot],
         adv_pred: None,
-        status: Status::Failed,
+        status,
         dist_linf: f64::INFINITY,
         dist_l2: f64::INFINITY,
         dist_l1: f64::INFINITY,

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use realsafe_core::device::{self, DeviceProblem};
-use realsafe_core::{Control, Locations, Stop, panic_message};
+use realsafe_core::{Control, Locations, Registry, Stop, panic_message};
 use realsafe_plan::{Cell, Partition, Plan};
-use realsafe_results::{CellRecord, Conflict, Journal, Put, Store};
+use realsafe_results::{CellRecord, Conflict, Journal, Put, Status, Store};
 
 use crate::cell::{CellError, compute, failed};
 use crate::workshop::{BuildError, Workshop};
@@ -119,6 +119,7 @@ pub fn run(
     plan: &Plan,
     store: &Store,
     device_name: &str,
+    registry: &Arc<Registry>,
     locations: &Locations,
     options: &Options,
     cancelled: &Arc<AtomicBool>,
@@ -129,11 +130,11 @@ pub fn run(
     let ours =
         ours.filter(|(index, cell)| options.partition.is_none_or(|partition| partition.keeps(*index, &cell.key)));
     let ours: Vec<&Cell> = ours.map(|(_, cell)| cell).collect();
-    let lacks = |cell: &&Cell| !store.contains(&cell.key) || options.save_adversarials && !has_images(store, cell);
+    let lacks = |cell: &&Cell| !store.is_done(&cell.key) || options.save_adversarials && !has_images(store, cell);
     let pending: Vec<&Cell> = ours.iter().copied().filter(lacks).collect();
     let stored = ours.len() - pending.len();
     observe(Event::Planned { cells: ours.len(), stored });
-    let workshop = Workshop::new(&device, locations);
+    let workshop = Workshop::new(&device, registry, locations);
     for experiment in &plan.experiments {
         if pending.iter().any(|cell| cell.experiment == experiment.id) {
             workshop.prepare(experiment)?;
@@ -229,16 +230,22 @@ impl Shift<'_> {
         Ok(())
     }
 
-    /// Computes a cell; an attack that panics or exceeds its budget becomes a record of failures.
+    /// Computes a cell; an attack or plugin that misbehaves becomes a record of failures.
     fn attempt(&self, cell: &Cell) -> Result<CellRecord, CellError> {
         let stepped = |rows| (self.observe)(Event::Stepped { rows });
         let control = Control { cancelled: &self.cancelled, stepped: &stepped };
         let computed =
             catch_unwind(AssertUnwindSafe(|| compute(cell, &self.workshop, control, self.options.save_adversarials)));
         match computed {
-            Ok(Err(CellError::Stop(stop @ Stop::Budget { .. }))) => failed(cell, &self.workshop, &stop.to_string()),
+            Ok(Err(error)) => match error.status() {
+                Some(status) => failed(cell, &self.workshop, status, &error.to_string()),
+                None => Err(error),
+            },
             Ok(result) => result,
-            Err(panic) => failed(cell, &self.workshop, &format!("the attack panicked: {}", panic_message(&*panic))),
+            Err(panic) => {
+                let reason = format!("the attack panicked: {}", panic_message(&*panic));
+                failed(cell, &self.workshop, Status::Failed, &reason)
+            }
         }
     }
 

@@ -5,10 +5,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use burn::tensor::Device;
 use realsafe_core::{
-    AttackContext, AttackEntry, Dataset, DatasetEntry, DefendedModel, Defense, DefenseEntry, Locations, Logits, Model,
-    ModelEntry, Run, Samples, Stop, inventory,
+    AttackContext, Dataset, DefendedModel, Defense, Locations, Logits, Model, Registry, Run, Samples, Stop,
 };
-use realsafe_plan::{Cell, Chosen, Component, Experiment, StackLayer};
+use realsafe_plan::{Cell, Chosen, Experiment, Origin, StackLayer};
 
 /// How many images of a dataset decision-based attacks may start from. Raising it changes their numbers: raise their revision.
 const POOL: usize = 256;
@@ -35,21 +34,25 @@ impl BuildError {
 /// Builds components and keeps what is shared between cells.
 pub struct Workshop {
     device: Device,
+    registry: Arc<Registry>,
     locations: Locations,
     datasets: Shelf<dyn Dataset>,
     models: Shelf<dyn Model>,
+    defenses: Shelf<dyn Defense>,
     pools: Shelf<Samples>,
     clean: Shelf<Logits>,
 }
 
 impl Workshop {
     /// An empty workshop on a device.
-    pub fn new(device: &Device, locations: &Locations) -> Self {
+    pub fn new(device: &Device, registry: &Arc<Registry>, locations: &Locations) -> Self {
         Self {
             device: device.clone(),
+            registry: Arc::clone(registry),
             locations: locations.clone(),
             datasets: Shelf::default(),
             models: Shelf::default(),
+            defenses: Shelf::default(),
             pools: Shelf::default(),
             clean: Shelf::default(),
         }
@@ -66,7 +69,9 @@ impl Workshop {
     /// The first component that cannot be built.
     pub fn prepare(&self, experiment: &Experiment) -> Result<(), BuildError> {
         self.samples(&experiment.data, &experiment.samples[..1.min(experiment.samples.len())])?;
-        experiment.models.iter().try_for_each(|model| self.model(model).map(drop))
+        // What a plugin does to itself costs the cells that use it, not the run.
+        let linked = experiment.models.iter().filter(|model| matches!(model.component.origin, Origin::Crate(_)));
+        linked.into_iter().try_for_each(|model| self.model(model).map(drop))
     }
 
     /// Reads samples of a dataset.
@@ -88,20 +93,33 @@ impl Workshop {
     /// # Errors
     /// What is wrong with the model.
     pub fn defended(&self, model: &Chosen, stack: &[StackLayer]) -> Result<DefendedModel, BuildError> {
-        let layer = |layer: &StackLayer| {
-            let chosen = &layer.defense;
-            let entry = entry(inventory::iter::<DefenseEntry>(), chosen.component, |entry| &entry.component);
-            let defense: Arc<dyn Defense> = Arc::from((entry.build)(&chosen.values));
-            (defense, layer.gradient)
-        };
-        Ok(DefendedModel::new(self.model(model)?, stack.iter().map(layer).collect()))
+        let layer = |layer: &StackLayer| Ok((self.defense(&layer.defense)?, layer.gradient));
+        Ok(DefendedModel::new(self.model(model)?, stack.iter().map(layer).collect::<Result<_, _>>()?))
     }
 
     /// The attack of a cell.
     pub(crate) fn attack(&self, cell: &Cell) -> Result<Box<dyn Run>, BuildError> {
         let chosen = &cell.attack.chosen;
-        let entry = entry(inventory::iter::<AttackEntry>(), chosen.component, |entry| &entry.component);
-        Ok((entry.build)(&chosen.values, &AttackContext { pool: self.pool(&cell.data)? }))
+        let pool = self.pool(&cell.data)?;
+        let traits = cell.model.component.model();
+        let classes = traits.and_then(|traits| (traits.classes)(&cell.model.values).ok()).unwrap_or_default();
+        let context = AttackContext {
+            registry: Arc::clone(&self.registry),
+            locations: self.locations.clone(),
+            norm: cell.threat.norm,
+            goal: cell.threat.goal,
+            shape: pool.shape,
+            classes,
+            surrogates: cell.attack.surrogates.len(),
+            pool,
+        };
+        self.registry.attack(chosen, &context).map_err(|reason| BuildError::new(chosen, reason))
+    }
+
+    /// The networks whose gradients the attack of a cell uses.
+    pub(crate) fn surrogates(&self, cell: &Cell) -> Result<Vec<DefendedModel>, BuildError> {
+        let surrogates = cell.attack.surrogates.iter();
+        surrogates.map(|surrogate| Ok(DefendedModel::new(self.model(surrogate)?, Vec::new()))).collect()
     }
 
     /// The logits of the clean images of a cell, computed once for all attacks on them.
@@ -110,23 +128,32 @@ impl Workshop {
         cell: &Cell,
         compute: impl FnOnce() -> Result<Logits, Stop>,
     ) -> Result<Arc<Logits>, Stop> {
-        let stack: Vec<String> = cell.stack.iter().map(|layer| identity(&layer.defense)).collect();
-        let key = format!("{} {} {stack:?} {:?}", identity(&cell.data), identity(&cell.model), cell.samples);
-        self.clean.get(&key, || compute().map(Arc::new))
+        self.clean.get(&clean_key(cell), || compute().map(Arc::new))
+    }
+
+    /// The logits of the clean images of a cell, if they were computed.
+    pub(crate) fn known_clean(&self, cell: &Cell) -> Option<Arc<Logits>> {
+        self.clean.peek(&clean_key(cell))
     }
 
     fn dataset(&self, data: &Chosen) -> Result<Arc<dyn Dataset>, BuildError> {
         self.datasets.get(&identity(data), || {
-            let entry = entry(inventory::iter::<DatasetEntry>(), data.component, |entry| &entry.component);
-            (entry.build)(&data.values, &self.locations).map(Arc::from).map_err(|reason| BuildError::new(data, reason))
+            let dataset = self.registry.dataset(data, &self.locations);
+            dataset.map(Arc::from).map_err(|reason| BuildError::new(data, reason))
         })
     }
 
     fn model(&self, chosen: &Chosen) -> Result<Arc<dyn Model>, BuildError> {
         self.models.get(&identity(chosen), || {
-            let entry = entry(inventory::iter::<ModelEntry>(), chosen.component, |entry| &entry.component);
-            let model = (entry.build)(&chosen.values, &self.locations, &self.device);
+            let model = self.registry.model(chosen, &self.locations, &self.device);
             model.map(Arc::from).map_err(|reason| BuildError::new(chosen, reason))
+        })
+    }
+
+    fn defense(&self, chosen: &Chosen) -> Result<Arc<dyn Defense>, BuildError> {
+        self.defenses.get(&identity(chosen), || {
+            let defense = self.registry.defense(chosen, &self.locations);
+            defense.map(Arc::from).map_err(|reason| BuildError::new(chosen, reason))
         })
     }
 
@@ -139,21 +166,16 @@ impl Workshop {
     }
 }
 
+/// What tells the clean images of cells apart.
+fn clean_key(cell: &Cell) -> String {
+    let stack: Vec<String> = cell.stack.iter().map(|layer| identity(&layer.defense)).collect();
+    format!("{} {} {stack:?} {:?}", identity(&cell.data), identity(&cell.model), cell.samples)
+}
+
 /// What tells two uses of a component apart, whatever the spec calls them.
 fn identity(chosen: &Chosen) -> String {
     let digests: Vec<&str> = chosen.files.values().map(|file| file.blake3.as_str()).collect();
     format!("{} {:?} {digests:?}", chosen.component.id, chosen.values)
-}
-
-fn entry<E>(
-    entries: impl IntoIterator<Item = &'static E>,
-    component: &'static Component,
-    of: fn(&E) -> &Component,
-) -> &'static E {
-    entries
-        .into_iter()
-        .find(|entry| std::ptr::eq(of(entry), component))
-        .expect("the catalogue holds registered components")
 }
 
 /// Things that are made once and shared; making different things goes on side by side.
@@ -171,6 +193,11 @@ impl<T: ?Sized> Default for Shelf<T> {
 }
 
 impl<T: ?Sized> Shelf<T> {
+    fn peek(&self, key: &str) -> Option<Arc<T>> {
+        let slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.get(key)?.made.get().cloned()
+    }
+
     fn get<E>(&self, key: &str, make: impl FnOnce() -> Result<Arc<T>, E>) -> Result<Arc<T>, E> {
         let slot = {
             let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);

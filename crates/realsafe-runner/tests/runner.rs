@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use burn::tensor::Tensor;
 use realsafe_core::{
-    Attack, AttackEntry, Batch, Labels, Locations, Model, ModelEntry, Role, Run, Stop, catalogue, inventory, state,
+    Attack, AttackEntry, Batch, Labels, Locations, Model, ModelEntry, Registry, Role, Stop, inventory, state,
 };
 use realsafe_plan::{
-    Access, AttackTraits, Component, Cost, Document, Environment, Goal, ModelTraits, Norm, Plan, Traits, load_spec,
+    Access, AttackTraits, Component, Cost, Document, Environment, Goal, ModelTraits, Norm, Origin, Plan, Traits,
+    load_spec,
 };
 use realsafe_results::{CellRecord, Status, Store};
 use realsafe_runner::{Event, Options, Totals};
@@ -65,18 +66,20 @@ macro_rules! rude {
                 component: Component {
                     id: concat!("rude-", $id),
                     revision: 1,
+                    origin: Origin::Crate(env!("CARGO_PKG_NAME")),
                     source: "//! Misbehaves.",
                     parameters: &[],
                     example: "",
                     traits: Traits::Attack(AttackTraits {
                         access: Access::Labels,
+                        surrogates: false,
                         norms: &Norm::ALL,
                         goals: &Goal::ALL,
                         minimises_distance: false,
-                        cost: |_| Cost::forward(2),
+                        cost: &|_| Ok(Cost::forward(2)),
                     }),
                 },
-                build: |_, _| Box::new(Rude($id)) as Box<dyn Run>,
+                build: &|_, _| Ok(Box::new(Rude($id))),
             }
         }
     )*};
@@ -88,9 +91,9 @@ rude!("panic", "greedy", "escape", "nan");
 struct Void;
 
 impl Model for Void {
-    fn logits(&self, images: Tensor<4>) -> Tensor<2> {
+    fn logits(&self, images: Tensor<4>) -> Result<Tensor<2>, Stop> {
         let rows = images.dims()[0];
-        images.reshape([rows, 64]).narrow(1, 0, 10) * f32::NAN
+        Ok(images.reshape([rows, 64]).narrow(1, 0, 10) * f32::NAN)
     }
 }
 
@@ -99,12 +102,13 @@ inventory::submit! {
         component: Component {
             id: "void",
             revision: 1,
+            origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: "//! Gives NaN.",
             parameters: &[],
             example: "",
-            traits: Traits::Model(ModelTraits { input: |_| [1, 8, 8], classes: |_| 10 }),
+            traits: Traits::Model(ModelTraits { input: &|_| Ok([1, 8, 8]), classes: &|_| Ok(10), differentiable: true }),
         },
-        build: |_, _, _| Ok(Box::new(Void)),
+        build: &|_, _, _| Ok(Box::new(Void)),
     }
 }
 
@@ -122,8 +126,8 @@ fn run(folder: &Path, spec: &str) -> (Totals, Vec<Option<CellRecord>>, Vec<Strin
         builtin: &builtin,
         read_files: true,
     };
-    let document =
-        load_spec(&file, &[], &catalogue().unwrap(), &environment).map_err(|mistakes| mistakes.render(false));
+    let document = load_spec(&file, &[], &Registry::linked().catalogue().unwrap(), &environment)
+        .map_err(|mistakes| mistakes.render(false));
     let Document::Experiment(experiment) = document.unwrap() else { panic!("an experiment") };
     let plan = Plan::new(vec![experiment], "test").unwrap();
     let store = Store::open(folder.join("store")).unwrap();
@@ -135,8 +139,17 @@ fn run(folder: &Path, spec: &str) -> (Totals, Vec<Option<CellRecord>>, Vec<Strin
         }
     };
     let locations = Locations { data: folder.to_owned() };
-    let totals =
-        realsafe_runner::run(&plan, &store, "flex", &locations, &options, &Default::default(), &observe).unwrap();
+    let totals = realsafe_runner::run(
+        &plan,
+        &store,
+        "flex",
+        &Arc::new(Registry::linked()),
+        &locations,
+        &options,
+        &Default::default(),
+        &observe,
+    )
+    .unwrap();
     let records = plan.cells.iter().map(|cell| store.get(&cell.key).unwrap()).collect();
     (totals, records, failures.into_inner().unwrap())
 }
@@ -160,7 +173,7 @@ fn a_misbehaving_attack_costs_its_own_cells_only() {
     for chunk in [0, 1] {
         assert_eq!(statuses(chunk), only(Status::Failed), "panic");
         assert!(records[chunk].as_ref().unwrap().warnings[0].contains("out of order"));
-        assert_eq!(statuses(2 + chunk), only(Status::Failed), "greedy");
+        assert_eq!(statuses(2 + chunk), only(Status::OverBudget), "greedy");
         assert_eq!(statuses(4 + chunk), only(Status::Invalid), "escape");
         assert_eq!(statuses(6 + chunk), only(Status::Invalid), "nan");
         assert!(statuses(8 + chunk).iter().all(|status| !status.is_error()), "fgsm goes on");
@@ -168,15 +181,16 @@ fn a_misbehaving_attack_costs_its_own_cells_only() {
 }
 
 #[test]
-fn a_model_that_gives_nan_fails_and_is_not_stored() {
+fn a_model_that_gives_nan_fails_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let spec = format!(
         "{DIGITS}[[model]]\nuse = \"void\"\n[threat]\nnorm = \"linf\"\neps = 0.1\n[[attack]]\nuse = \"fgsm\"\n"
     );
-    let (totals, records, failures) = run(folder.path(), &spec);
-    assert_eq!((totals.computed, totals.failed), (0, 1));
-    assert!(records[0].is_none());
-    assert!(failures[0].contains("NaN for the clean image of sample 0"), "{failures:?}");
+    let (totals, records, _) = run(folder.path(), &spec);
+    assert_eq!((totals.computed, totals.failed), (1, 0));
+    let record = records[0].as_ref().unwrap();
+    assert!(record.outcomes.iter().all(|outcome| outcome.status == Status::Failed && outcome.clean_pred.is_none()));
+    assert!(record.warnings[0].contains("NaN for the clean image of sample 0"), "{:?}", record.warnings);
 }
 
 #[test]

@@ -4,12 +4,15 @@ extern crate realsafe_attacks as _;
 extern crate realsafe_data as _;
 extern crate realsafe_defenses as _;
 
+use std::sync::Arc;
+
+use realsafe_core::Registry;
 use realsafe_plan::Catalogue;
 
-use crate::exit::Exit;
-use crate::failure::Failure;
-
-/// Everything that is linked in.
-pub(crate) fn catalogue() -> Result<Catalogue, Failure> {
-    realsafe_core::catalogue().map_err(|message| Failure::new(Exit::Internal, message))
+/// Everything that specs can name.
+pub(crate) struct Components {
+    /// What builds them.
+    pub(crate) registry: Arc<Registry>,
+    /// What describes them.
+    pub(crate) catalogue: Catalogue,
 }

@@ -19,6 +19,8 @@ pub enum Exit {
     Internal = 70,
     /// 75: interrupted; the same command goes on where it stopped.
     Interrupted = 75,
+    /// 77: a plugin is refused.
+    Refused = 77,
 }
 
 impl From<Exit> for ExitCode {
@@ -36,4 +38,5 @@ Exit codes:
   65  a spec, or a file that it names, is wrong
   69  a device or backend is not available
   70  internal error
-  75  interrupted; the same command goes on where it stopped";
+  75  interrupted; the same command goes on where it stopped
+  77  a plugin is refused";

@@ -1,15 +1,22 @@
 //! Ctrl-C and the signals that ask a program to end.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::terminal;
 
+static FLAG: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// The flag that says that the user wants the program to stop.
+pub(crate) fn flag() -> Arc<AtomicBool> {
+    Arc::clone(&FLAG)
+}
+
 /// A flag that the first signal raises; the second one ends the program at once.
 pub(crate) fn listen() -> Result<Arc<AtomicBool>, Failure> {
-    let flag = Arc::new(AtomicBool::new(false));
+    let flag = flag();
     let raised = Arc::clone(&flag);
     let handler = move || {
         if raised.swap(true, Ordering::Relaxed) {

@@ -9,6 +9,14 @@
 //! }
 //! ```
 //!
+//! and so does one that links in a plugin, whose `PLUGIN` is what `realsafe_plugin::plugin!` makes:
+//!
+//! ```ignore
+//! fn main() -> std::process::ExitCode {
+//!     realsafe_spec::main_with(&[my_plugin::PLUGIN.table()])
+//! }
+//! ```
+//!
 //! Exit codes are public: see [`Exit`]. Results go to standard output, everything else to standard error.
 
 mod catalogue;
@@ -18,6 +26,7 @@ mod exit;
 mod failure;
 mod find;
 mod interruption;
+mod plugins;
 mod progress;
 mod selection;
 mod terminal;
@@ -40,6 +49,12 @@ struct Arguments {
 
 /// The program: reads the command line, does what it says, and gives the exit code.
 pub fn main() -> ExitCode {
+    main_with(&[])
+}
+
+/// The program with plugins that are linked into it. They run in its own process.
+pub fn main_with(linked: &[&'static realsafe_abi::RealsafePlugin]) -> ExitCode {
+    plugins::link(linked);
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

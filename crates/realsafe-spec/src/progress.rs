@@ -45,12 +45,18 @@ impl Progress {
         } else {
             self.lines.lock().unwrap_or_else(PoisonError::into_inner).observe(event);
         }
-        if let Event::Failed { cell, reason } = event {
-            let message = format!("{}: {reason}", describe(cell));
-            match &self.bars {
-                Some(bars) => bars.all.suspend(|| terminal::warning(&message)),
-                None => terminal::warning(&message),
-            }
+        match event {
+            Event::Failed { cell, reason } => self.warn(cell, reason),
+            Event::Finished { cell, record, .. } => record.warnings.iter().for_each(|warning| self.warn(cell, warning)),
+            _ => {}
+        }
+    }
+
+    fn warn(&self, cell: &Cell, warning: &str) {
+        let message = format!("{}: {warning}", describe(cell));
+        match &self.bars {
+            Some(bars) => bars.all.suspend(|| terminal::warning(&message)),
+            None => terminal::warning(&message),
         }
     }
 

@@ -4,10 +4,12 @@ use std::num::NonZeroUsize;
 
 use realsafe_plan::{Catalogue, Diagnostic, Diagnostics, Document, Experiment, load_spec};
 
+use crate::catalogue::Components;
 use crate::data_directory::DataDirectory;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::find::{Found, Role, find};
+use crate::plugins::PluginOptions;
 
 /// The arguments that select experiments.
 #[derive(clap::Args, Debug)]
@@ -33,9 +35,20 @@ pub(crate) struct Overrides {
     pub(crate) limit: Option<NonZeroUsize>,
     #[command(flatten)]
     pub(crate) data: DataDirectory,
+    #[command(flatten)]
+    pub(crate) plugins: PluginOptions,
 }
 
 impl Selection {
+    /// All components that the specs can name.
+    ///
+    /// # Errors
+    /// A plugin that cannot be used.
+    pub(crate) fn components(&self) -> Result<Components, Failure> {
+        let found = find(&self.paths)?;
+        self.overrides.plugins.components(&found.iter().map(|found| found.path.as_path()).collect::<Vec<_>>())
+    }
+
     /// Reads all experiments.
     ///
     /// # Errors

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use realsafe_core::device;
+use realsafe_core::{Registry, device};
 use realsafe_plan::{Cell, Experiment, Plan, expand};
 use realsafe_results::{ManifestFacts, Store};
 
-use crate::catalogue::catalogue;
+use crate::catalogue::Components;
 use crate::failure::Failure;
 use crate::selection::Selection;
 
@@ -19,6 +20,8 @@ pub(crate) struct Work {
     devices: Vec<String>,
     /// What keys say about devices, by their names.
     classes: BTreeMap<String, String>,
+    /// What builds the components.
+    pub(crate) registry: Arc<Registry>,
 }
 
 impl Work {
@@ -37,7 +40,8 @@ impl Work {
 
     fn with_classes(selection: &Selection, class: impl Fn(&str) -> Result<String, Failure>) -> Result<Self, Failure> {
         // All mistakes show before any device is asked, and experiments of one name are mistakes on every device.
-        let mut plan = Plan::new(selection.experiments(&catalogue()?)?, "")?;
+        let Components { registry, catalogue } = selection.components()?;
+        let mut plan = Plan::new(selection.experiments(&catalogue)?, "")?;
         let devices: Vec<String> = plan.experiments.iter().map(|experiment| selection.device_of(experiment)).collect();
         let mut classes = BTreeMap::new();
         for name in &devices {
@@ -47,7 +51,7 @@ impl Work {
         }
         let experiments = plan.experiments.iter().zip(&devices);
         plan.cells = experiments.flat_map(|(experiment, device)| expand(experiment, &classes[device])).collect();
-        Ok(Self { plan, devices, classes })
+        Ok(Self { plan, devices, classes, registry })
     }
 
     /// The experiments of each device, as a plan of their own.

@@ -9,11 +9,12 @@ use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use fs_err as fs;
 use realsafe_core::projection::{Distances, in_box};
 use realsafe_core::{
-    DatasetEntry, Locations, Logits, Model, ModelEntry, RecipeEntry, Samples, Trainable, TrainableEntry, TrainingBatch,
-    inventory, read,
+    DatasetEntry, Locations, Logits, Model, ModelEntry, RecipeEntry, Registry, Samples, Trainable, TrainableEntry,
+    TrainingBatch, inventory, read,
 };
 use realsafe_plan::{
-    Component, Document, Environment, Norm, TrainingSpec, Value, Values, check_component, load_spec, parse_component,
+    Catalogue, Component, Document, Environment, Norm, TrainingSpec, Value, Values, check_component, load_spec,
+    parse_component,
 };
 use tempfile::TempDir;
 use {realsafe_data as _, realsafe_models as _};
@@ -39,7 +40,7 @@ fn locations() -> Locations {
 fn spec(name: &str, overrides: &[&str]) -> TrainingSpec {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../specs/training").join(name);
     let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
-    match load_spec(&path, &overrides, &realsafe_core::catalogue().unwrap(), &environment()) {
+    match load_spec(&path, &overrides, &Registry::linked().catalogue().unwrap(), &environment()) {
         Ok(Document::Training(spec)) => spec,
         Ok(Document::Experiment(_)) => panic!("{} is an experiment", path.display()),
         Err(diagnostics) => panic!("{diagnostics}"),
@@ -60,7 +61,9 @@ fn trained(spec: &TrainingSpec) -> (TempDir, TrainingSummary) {
 
 fn digits(split: &str) -> Samples {
     let entry = inventory::iter::<DatasetEntry>().find(|entry| entry.component.id == "digits").unwrap();
-    let chosen = parse_component(&entry.component, &format!("split = \"{split}\""), &environment()).unwrap();
+    let chosen =
+        parse_component(&entry.component, &format!("split = \"{split}\""), &Catalogue::default(), &environment())
+            .unwrap();
     let dataset = (entry.build)(&chosen.values, &locations()).unwrap();
     let all: Vec<u32> = (0..dataset.len() as u32).collect();
     dataset.read(&all).unwrap()
@@ -68,7 +71,9 @@ fn digits(split: &str) -> Samples {
 
 fn digits_cnn(weights: &str) -> Arc<dyn Model> {
     let entry = inventory::iter::<ModelEntry>().find(|entry| entry.component.id == "digits-cnn").unwrap();
-    let chosen = parse_component(&entry.component, &format!("weights = \"{weights}\""), &environment()).unwrap();
+    let chosen =
+        parse_component(&entry.component, &format!("weights = \"{weights}\""), &Catalogue::default(), &environment())
+            .unwrap();
     (entry.build)(&chosen.values, &locations(), &Device::flex()).unwrap().into()
 }
 
@@ -85,7 +90,7 @@ fn batch(samples: &Samples) -> TrainingBatch {
 }
 
 fn accuracy(model: &dyn Model, images: Tensor<4>, labels: &[u32]) -> f64 {
-    let predictions = Logits::read(model.logits(images)).unwrap().predictions();
+    let predictions = Logits::read(model.logits(images).unwrap()).unwrap().predictions();
     let correct = predictions.iter().zip(labels).filter(|(prediction, label)| **prediction == Some(**label));
     correct.count() as f64 / labels.len() as f64
 }
@@ -184,7 +189,7 @@ fn training_goes_on_from_weights_and_stops_when_it_diverges() {
     let entry = inventory::iter::<ModelEntry>().find(|entry| entry.component.id == "digits-cnn").unwrap();
     let table = format!("weights = \"{}\"", first.weights.display());
     spec = self::spec("digits-standard.toml", &[&short[..], &["training.seed=7"]].concat());
-    spec.model = Arc::new(parse_component(&entry.component, &table, &environment()).unwrap());
+    spec.model = Arc::new(parse_component(&entry.component, &table, &Catalogue::default(), &environment()).unwrap());
     assert_eq!(trained(&spec).1.blake3, first.blake3);
 }
 
@@ -197,7 +202,7 @@ fn every_recipe_has_a_sound_table_and_an_example_that_runs() {
         let component: &'static Component = &entry.component;
         check_component(component).unwrap();
         let mut spec = spec("digits-standard.toml", &["data.samples=40"]);
-        spec.recipe = parse_component(component, component.example, &environment()).unwrap();
+        spec.recipe = parse_component(component, component.example, &Catalogue::default(), &environment()).unwrap();
         let (_folder, summary) = trained(&spec);
         assert!(summary.epochs.len() as u64 == spec.recipe.values.count("epochs"), "{}", component.id);
     }
@@ -238,7 +243,7 @@ fn a_restored_network_with_batch_norm_goes_on_alike() {
     let step = |network: &mut Box<dyn Trainable>| {
         let loss = network.forward(images.clone().autodiff()).powi_scalar(2).mean();
         network.update(0.01, loss.backward());
-        read(network.snapshot().logits(images.clone())).unwrap()
+        read(network.snapshot().logits(images.clone()).unwrap()).unwrap()
     };
     step(&mut network);
     other.restore(network.state().unwrap()).unwrap();

@@ -267,7 +267,7 @@ impl<'a> Run<'a> {
         let mut correct = 0;
         for indices in indices.chunks(EVALUATED) {
             let samples = dataset.read(indices).map_err(TrainingError::Invalid)?;
-            correct += count_correct(model.logits(upload(&samples, self.device)), &samples.labels)?;
+            correct += count_correct(model.logits(upload(&samples, self.device))?, &samples.labels)?;
         }
         Ok(correct as f64 / indices.len() as f64)
     }

@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use realsafe_core::{
-    AttackContext, AttackEntry, Control, DefendedModel, Driver, Judgement, Model, Recorded, Samples, Stop, Task,
-    inventory,
+    AttackContext, AttackEntry, Control, DefendedModel, Driver, Judgement, Locations, Model, Recorded, Registry,
+    Samples, Stop, Task, inventory,
 };
 use realsafe_plan::{Budget, Environment, Goal, Norm, Success, parse_component};
 
@@ -32,13 +32,13 @@ impl Linear {
 }
 
 impl Model for Linear {
-    fn logits(&self, images: Tensor<4>) -> Tensor<2> {
+    fn logits(&self, images: Tensor<4>) -> Result<Tensor<2>, Stop> {
         let [n, c, h, w] = images.dims();
         // Products are summed pixel by pixel, so that a row's bits cannot depend on its neighbours.
         let columns = self.weights.dims()[1];
         let images: Tensor<3> = images.reshape([n, c * h * w, 1]);
         let weights: Tensor<3> = self.weights.clone().reshape([1, c * h * w, columns]);
-        (images * weights).sum_dim(1).reshape([n, columns]) + self.bias.clone()
+        Ok((images * weights).sum_dim(1).reshape([n, columns]) + self.bias.clone())
     }
 }
 
@@ -49,8 +49,8 @@ pub(crate) struct TwoLayers {
 }
 
 impl Model for TwoLayers {
-    fn logits(&self, images: Tensor<4>) -> Tensor<2> {
-        let hidden = self.first.logits(images).tanh();
+    fn logits(&self, images: Tensor<4>) -> Result<Tensor<2>, Stop> {
+        let hidden = self.first.logits(images)?.tanh();
         let [n, width] = hidden.dims();
         self.second.logits(hidden.reshape([n, 1, 1, width]))
     }
@@ -92,16 +92,28 @@ pub(crate) fn run_on(
     let entry = inventory::iter::<AttackEntry>().find(|entry| entry.component.id == id).expect("a registered attack");
     let environment =
         Environment { data: ".".into(), data_origin: String::new(), builtin: &|_| None, read_files: false };
-    let chosen = parse_component(&entry.component, parameters, &environment).expect("valid parameters");
-    let context = AttackContext { pool: Arc::new(samples.clone()) };
-    let attack = (entry.build)(&chosen.values, &context);
+    let registry = Registry::linked();
+    let catalogue = registry.catalogue().expect("names are unique");
+    let chosen = parse_component(&entry.component, parameters, &catalogue, &environment).expect("valid parameters");
     let model = DefendedModel::new(Arc::clone(model), Vec::new());
     let device = Device::flex();
     let clean = model.judge(samples, &device)?;
+    let context = AttackContext {
+        registry: Arc::new(registry),
+        locations: Locations { data: ".".into() },
+        norm: setting.norm,
+        goal: setting.goal,
+        shape: samples.shape,
+        classes: clean.classes(),
+        surrogates: 0,
+        pool: Arc::new(samples.clone()),
+    };
+    let attack = (entry.build)(&chosen.values, &context).expect("an attack");
     let classes = u32::try_from(clean.classes()).unwrap();
     let target = |label: &u32| setting.goal.has_target().then_some((label + 1) % classes);
     let task = Task {
         model,
+        surrogates: Vec::new(),
         samples: samples.clone(),
         indices: indices.to_vec(),
         targets: samples.labels.iter().map(target).collect(),
@@ -115,7 +127,7 @@ pub(crate) fn run_on(
         record: setting.record.clone(),
         seed: setting.seed,
     };
-    Driver::run(task, &*attack, &device, Control { cancelled: &AtomicBool::new(false), stepped: &|_| {} })
+    Driver::run(task, &*attack, &device, Control { cancelled: &Arc::new(AtomicBool::new(false)), stepped: &|_| {} })
 }
 
 /// Runs an attack on all samples, numbered from 0.

@@ -9,7 +9,9 @@
 //! Krizhevsky, "Learning multiple layers of features from tiny images", technical report, University of Toronto, 2009.
 
 use realsafe_core::{Dataset, DatasetEntry, Locations, inventory};
-use realsafe_plan::{Component, DatasetTraits, Fallback, Parameter, ParameterKind, RequiredFile, Traits, Values};
+use realsafe_plan::{
+    Component, DatasetTraits, Fallback, Origin, Parameter, ParameterKind, RequiredFile, Traits, Values,
+};
 
 use crate::bytes::Bytes;
 use crate::files;
@@ -61,6 +63,7 @@ inventory::submit! {
         component: Component {
             id: "cifar10",
             revision: 1,
+            origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("cifar10.rs"),
             parameters: &[
                 Parameter {

@@ -12,7 +12,7 @@ use std::io::Read;
 
 use flate2::read::GzDecoder;
 use realsafe_core::{Dataset, DatasetEntry, Locations, inventory};
-use realsafe_plan::{Component, DatasetTraits, Fallback, Parameter, ParameterKind, Traits, Values};
+use realsafe_plan::{Component, DatasetTraits, Fallback, Origin, Parameter, ParameterKind, Traits, Values};
 
 use crate::bytes::Bytes;
 
@@ -39,6 +39,7 @@ inventory::submit! {
         component: Component {
             id: "digits",
             revision: 1,
+            origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("digits.rs"),
             parameters: &[Parameter {
                 name: "split",

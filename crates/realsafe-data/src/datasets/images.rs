@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use image::RgbImage;
 use image::imageops::{self, FilterType};
 use realsafe_core::{Dataset, DatasetEntry, Locations, Samples, inventory};
-use realsafe_plan::{Component, DatasetTraits, Fallback, Parameter, ParameterKind, Traits, Values};
+use realsafe_plan::{Component, DatasetTraits, Fallback, Origin, Parameter, ParameterKind, Traits, Values};
 
 use crate::bytes::missing;
 
@@ -232,6 +232,7 @@ inventory::submit! {
         component: Component {
             id: "images",
             revision: 1,
+            origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("images.rs"),
             parameters: PARAMETERS,
             example: r#"

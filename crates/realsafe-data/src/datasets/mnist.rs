@@ -9,7 +9,9 @@
 //! Proceedings of the IEEE 86(11), 1998.
 
 use realsafe_core::{Dataset, DatasetEntry, Locations, inventory};
-use realsafe_plan::{Component, DatasetTraits, Fallback, Parameter, ParameterKind, RequiredFile, Traits, Values};
+use realsafe_plan::{
+    Component, DatasetTraits, Fallback, Origin, Parameter, ParameterKind, RequiredFile, Traits, Values,
+};
 
 use crate::bytes::Bytes;
 use crate::files;
@@ -66,6 +68,7 @@ inventory::submit! {
         component: Component {
             id: "mnist",
             revision: 1,
+            origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("mnist.rs"),
             parameters: &[Parameter {
                 name: "split",

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use image::{Rgb, RgbImage};
 use realsafe_core::{Dataset, DatasetEntry, Locations, inventory};
-use realsafe_plan::{Environment, check_component, parse_component};
+use realsafe_plan::{Catalogue, Environment, check_component, parse_component};
 
 fn entry(id: &str) -> &'static DatasetEntry {
     inventory::iter::<DatasetEntry>().find(|entry| entry.component.id == id).expect("it is registered")
@@ -18,7 +18,8 @@ fn open(id: &str, table: &str, data: &Path) -> Result<Box<dyn Dataset>, String> 
         builtin: &|_| None,
         read_files: false,
     };
-    let chosen = parse_component(&entry.component, table, &environment).map_err(|problems| problems.render(false))?;
+    let chosen = parse_component(&entry.component, table, &Catalogue::default(), &environment)
+        .map_err(|problems| problems.render(false))?;
     (entry.build)(&chosen.values, &Locations { data: data.to_owned() })
 }
 

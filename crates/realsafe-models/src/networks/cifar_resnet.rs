@@ -24,7 +24,7 @@ use burn::tensor::module::avg_pool2d;
 use burn::tensor::ops::AvgPoolOptions;
 use burn::tensor::{Device, Tensor};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
-use realsafe_plan::{Component, Fallback, ModelTraits, Parameter, ParameterKind, Traits, Values};
+use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
 use crate::layers::{Normalisation, WEIGHTS, convolution, fold, linear_by_rows};
 use crate::network::{Network, build};
@@ -175,6 +175,7 @@ inventory::submit! {
         component: Component {
             id: "cifar-resnet",
             revision: 1,
+            origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("cifar_resnet.rs"),
             parameters: &[
                 WEIGHTS,
@@ -216,11 +217,12 @@ inventory::submit! {
             ],
             example: "depth = \"20\"\nshortcut = \"pad-behind\"\nweights = \"weights/cifar10-resnet20-pgd-at.pth\"",
             traits: Traits::Model(ModelTraits {
-                input: |_| [3, 32, 32],
-                classes: |values| values.count("classes") as usize,
+                input: &|_| Ok([3, 32, 32]),
+                classes: &|values| Ok(values.count("classes") as usize),
+                differentiable: true,
             }),
         },
-        build: build::<CifarResNet>,
+        build: &build::<CifarResNet>,
     }
 }
 

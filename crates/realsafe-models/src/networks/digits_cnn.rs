@@ -16,7 +16,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
-use realsafe_plan::{Component, ModelTraits, Traits, Values};
+use realsafe_plan::{Component, ModelTraits, Origin, Traits, Values};
 
 use crate::layers::{WEIGHTS, convolution, linear_by_rows, max_pool};
 use crate::network::{Network, build};
@@ -54,12 +54,13 @@ inventory::submit! {
         component: Component {
             id: "digits-cnn",
             revision: 1,
+            origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("digits_cnn.rs"),
             parameters: &[WEIGHTS],
             example: "weights = \"builtin:digits-standard\"",
-            traits: Traits::Model(ModelTraits { input: |_| [1, 8, 8], classes: |_| 10 }),
+            traits: Traits::Model(ModelTraits { input: &|_| Ok([1, 8, 8]), classes: &|_| Ok(10), differentiable: true }),
         },
-        build: build::<DigitsCnn>,
+        build: &build::<DigitsCnn>,
     }
 }
 

@@ -14,7 +14,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
-use realsafe_plan::{Component, ModelTraits, Traits, Values};
+use realsafe_plan::{Component, ModelTraits, Origin, Traits, Values};
 
 use crate::layers::{WEIGHTS, convolution, linear_by_rows, max_pool};
 use crate::network::{Network, build};
@@ -51,12 +51,13 @@ inventory::submit! {
         component: Component {
             id: "lenet",
             revision: 1,
+            origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("lenet.rs"),
             parameters: &[WEIGHTS],
             example: "weights = \"weights/mnist-lenet5-standard.pt\"",
-            traits: Traits::Model(ModelTraits { input: |_| [1, 28, 28], classes: |_| 10 }),
+            traits: Traits::Model(ModelTraits { input: &|_| Ok([1, 28, 28]), classes: &|_| Ok(10), differentiable: true }),
         },
-        build: build::<LeNet>,
+        build: &build::<LeNet>,
     }
 }
 

@@ -19,7 +19,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
-use realsafe_plan::{Component, Fallback, ModelTraits, Parameter, ParameterKind, Traits, Values};
+use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
 use crate::layers::{Normalisation, WEIGHTS, convolution, linear_by_rows};
 use crate::network::{Network, build};
@@ -99,6 +99,7 @@ inventory::submit! {
         component: Component {
             id: "small-resnet",
             revision: 1,
+            origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("small_resnet.rs"),
             parameters: &[
                 WEIGHTS,
@@ -111,9 +112,9 @@ inventory::submit! {
                 },
             ],
             example: "architecture = \"resnet2b\"\nweights = \"weights/cifar10-resnet2b-adv.pth\"",
-            traits: Traits::Model(ModelTraits { input: |_| [3, 32, 32], classes: |_| 10 }),
+            traits: Traits::Model(ModelTraits { input: &|_| Ok([3, 32, 32]), classes: &|_| Ok(10), differentiable: true }),
         },
-        build: build::<SmallResNet>,
+        build: &build::<SmallResNet>,
     }
 }
 

@@ -24,7 +24,7 @@ use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
 use burn::tensor::{Device, Tensor, TensorData};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
-use realsafe_plan::{Component, Fallback, ModelTraits, Parameter, ParameterKind, Traits, Values};
+use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
 use crate::layers::{Normalisation, WEIGHTS, convolution};
 use crate::network::{Network, build};
@@ -146,6 +146,7 @@ inventory::submit! {
         component: Component {
             id: "squeezenet",
             revision: 1,
+            origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("squeezenet.rs"),
             parameters: &[
                 WEIGHTS,
@@ -159,11 +160,12 @@ inventory::submit! {
             ],
             example: "size = 299\nweights = \"weights/imagenet-squeezenet1.0.safetensors\"",
             traits: Traits::Model(ModelTraits {
-                input: |values| [3, values.count("size") as usize, values.count("size") as usize],
-                classes: |_| 1000,
+                input: &|values| Ok([3, values.count("size") as usize, values.count("size") as usize]),
+                classes: &|_| Ok(1000),
+                differentiable: true,
             }),
         },
-        build: build::<SqueezeNet>,
+        build: &build::<SqueezeNet>,
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use realsafe_core::{Dataset, DatasetEntry, Locations, Model, inventory};
-use realsafe_plan::{Environment, parse_component};
+use realsafe_plan::{Catalogue, Environment, parse_component};
 
 use super::{entry, floats, values};
 
@@ -25,7 +25,8 @@ fn dataset(id: &str, table: &str, data: &Path) -> Box<dyn Dataset> {
         builtin: &|_| None,
         read_files: false,
     };
-    let chosen = parse_component(&entry.component, table, &environment).unwrap_or_else(|_| panic!("{table}"));
+    let chosen = parse_component(&entry.component, table, &Catalogue::default(), &environment)
+        .unwrap_or_else(|_| panic!("{table}"));
     (entry.build)(&chosen.values, &Locations { data: data.to_owned() }).unwrap()
 }
 
@@ -42,7 +43,7 @@ fn ranks(model: &dyn Model, dataset: &dyn Dataset, count: usize) -> (Vec<Vec<usi
         let samples = dataset.read(chunk).unwrap();
         let [channels, height, width] = samples.shape;
         let data = TensorData::new(samples.pixels, [chunk.len(), channels, height, width]);
-        let logits = model.logits(Tensor::from_data(data, &Device::flex()));
+        let logits = model.logits(Tensor::from_data(data, &Device::flex())).unwrap();
         let [_, classes] = logits.dims();
         for row in floats(logits).chunks_exact(classes) {
             let mut order: Vec<usize> = (0..classes).collect();

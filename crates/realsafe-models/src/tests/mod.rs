@@ -7,7 +7,7 @@ mod networks;
 use burn::optim::{ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use realsafe_core::{Model, ModelEntry, Trainable, TrainableEntry, inventory};
-use realsafe_plan::{Environment, Values, parse_component};
+use realsafe_plan::{Catalogue, Environment, Values, parse_component};
 
 use crate::builtin_weights;
 
@@ -38,7 +38,7 @@ fn values(id: &str, table: &str) -> Values {
         read_files: false,
     };
     let weights = if table.contains("weights =") { "" } else { "\nweights = \"none\"" };
-    match parse_component(&entry(id).component, &format!("{table}{weights}"), &environment) {
+    match parse_component(&entry(id).component, &format!("{table}{weights}"), &Catalogue::default(), &environment) {
         Ok(chosen) => chosen.values,
         Err(problems) => panic!("{}", problems.render(false)),
     }
@@ -55,7 +55,7 @@ fn untrained(id: &str, table: &str) -> Box<dyn Trainable> {
 
 /// Deterministic noise in `[0, 1]` of the shape that a network takes.
 fn noise(id: &str, table: &str, rows: usize) -> Tensor<4> {
-    let [channels, height, width] = (entry(id).component.model().unwrap().input)(&values(id, table));
+    let [channels, height, width] = (entry(id).component.model().unwrap().input)(&values(id, table)).unwrap();
     let pixels = (0..rows * channels * height * width).map(|index| (index * 7919 % 1009) as f32 / 1008.0);
     let data = TensorData::new(pixels.collect(), [rows, channels, height, width]);
     Tensor::from_data(data, &Device::flex())
@@ -68,7 +68,7 @@ fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 /// Logits, and the gradient of their weighted sum with respect to the images.
 fn gradient(model: &dyn Model, images: Tensor<4>) -> (Vec<f32>, Vec<f32>) {
     let leaf = images.autodiff().require_grad();
-    let logits = model.logits(leaf.clone());
+    let logits = model.logits(leaf.clone()).unwrap();
     let [_, classes] = logits.dims();
     let weights: Vec<f32> = (0..classes).map(|class| 1.0 / (class + 1) as f32).collect();
     let weights = Tensor::<1>::from_data(TensorData::from(weights.as_slice()), &leaf.device());

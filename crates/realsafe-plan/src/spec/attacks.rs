@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Scope;
-use super::components::{Named, ids};
+use super::components::{Named, Opened, ids};
 use super::threats::ReadThreat;
 use crate::diagnostic::{Diagnostic, did_you_mean_or_list};
 use crate::fields::{self, Fields};
 use crate::tree::{Content, Node};
-use crate::{AttackChoice, AttackSpec, Budget, GradientMode, Kind, StackLayer, Success};
+use crate::{Access, AttackChoice, AttackSpec, Budget, Chosen, Component, GradientMode, Kind, StackLayer, Success};
 
 /// Words that stand for something else where an attack is named.
 const RESERVED: [&str; 2] = ["clean", "worst-case"];
@@ -21,11 +21,12 @@ impl Scope<'_> {
         top: &mut Fields<'_>,
         threats: &[Named<ReadThreat>],
         defenses: &[Named<StackLayer>],
+        models: &[Named<Arc<Chosen>>],
     ) -> Vec<Named<AttackSpec>> {
         top.section("attack", "[[attack]]", &mut self.diagnostics);
         let mut attacks = Vec::new();
         for node in self.elements(top, "attack") {
-            attacks.extend(self.attack(node, threats, defenses));
+            attacks.extend(self.attack(node, threats, defenses, models));
         }
         self.check_unique("attack", &attacks, "give one of them another `id`");
         attacks
@@ -36,32 +37,77 @@ impl Scope<'_> {
         node: &Node,
         threats: &[Named<ReadThreat>],
         defenses: &[Named<StackLayer>],
+        models: &[Named<Arc<Chosen>>],
     ) -> Option<Named<AttackSpec>> {
         let mut opened = self.open(Kind::Attack, node)?;
         if RESERVED.contains(&opened.id.as_str()) {
             let message = format!("the id `{}` has a meaning of its own", opened.id);
             self.diagnostics.push(Diagnostic::at(&opened.place, message).help("choose another `id`"));
         }
+        let traits = opened.component.and_then(Component::attack);
+        let transfers = traits.is_some_and(|traits| traits.access == Access::Nothing);
+        // What never asks the victim cannot know what to keep.
+        let rules: &[Success] = if transfers { &[Success::Last] } else { &Success::ALL };
         let fields = &mut opened.fields;
-        let success = |node| fields::named(node, &Success::ALL, |success| success.name());
-        let success = fields.read("success", success, &mut self.diagnostics).unwrap_or(Success::AnyIterate);
-        let restarts = |node| fields::count(node, 1, 1_000_000);
+        let success = |node| fields::named(node, rules, |success| success.name());
+        let success = fields.read("success", success, &mut self.diagnostics).unwrap_or(rules[0]);
+        let restarts = |node| fields::count(node, 1, if transfers { 1 } else { 1_000_000 });
         let restarts = fields.read("restarts", restarts, &mut self.diagnostics).unwrap_or(1) as u32;
         let record = fields.read("record", steps, &mut self.diagnostics).unwrap_or_default();
         let budget = fields.node("budget").and_then(|node| self.budget(node)).unwrap_or_default();
+        let surrogates = fields.node("surrogates");
         let asked = fields.node("threats");
         let gradients = fields.node("gradient").map(|node| self.gradients(node, defenses)).unwrap_or_default();
         let chosen_threats = match asked {
             Some(node) => self.names(node, "threat", &ids(threats)),
             None => threats.iter().map(|threat| threat.id.clone()).collect(),
         };
+        let surrogates = self.surrogates(surrogates, &opened, models);
         let Named { id, place, item } = self.close(opened, false);
+        if let Some(Err(reason)) = item.as_ref().zip(traits).map(|(chosen, traits)| (traits.cost)(&chosen.values)) {
+            let message = format!("the parameters of `{id}` do not fit: {reason}");
+            self.diagnostics.push(Diagnostic::at(&place, message));
+        }
         let item = item.map(|chosen| AttackSpec {
-            choice: AttackChoice { chosen: Arc::new(chosen), success, restarts, budget, record },
+            choice: AttackChoice { chosen: Arc::new(chosen), success, restarts, budget, record, surrogates },
             threats: chosen_threats,
             gradients,
         });
         Some(Named { id, place, item })
+    }
+
+    /// The models that an attack takes gradients of, where it does.
+    fn surrogates(
+        &mut self,
+        node: Option<&Node>,
+        attack: &Opened<'_>,
+        models: &[Named<Arc<Chosen>>],
+    ) -> Vec<Arc<Chosen>> {
+        let Some(traits) = attack.component.and_then(Component::attack) else { return Vec::new() };
+        let Some(node) = node else {
+            if traits.surrogates {
+                let message = format!("`{}` needs surrogates", attack.id);
+                let help = "name models of this spec, as in surrogates = [\"resnet56\"]";
+                self.diagnostics.push(Diagnostic::at(&attack.place, message).help(help));
+            }
+            return Vec::new();
+        };
+        if !traits.surrogates {
+            let message = format!("`{}` uses no surrogates", attack.id);
+            self.diagnostics.push(Diagnostic::at(&node.place, message).help("remove the key"));
+            return Vec::new();
+        }
+        let names = self.names(node, "model", &ids(models));
+        if names.is_empty() {
+            self.diagnostics.push(node.expected("at least one model"));
+        }
+        let find = |name: &String| models.iter().find(|model| model.id == *name);
+        let chosen: Vec<Arc<Chosen>> = names.iter().filter_map(find).filter_map(|model| model.item.clone()).collect();
+        for surrogate in chosen.iter().filter(|surrogate| !is_differentiable(surrogate)) {
+            let message = format!("`{}` has no gradients and cannot be a surrogate", surrogate.id);
+            self.diagnostics.push(Diagnostic::at(&node.place, message));
+        }
+        chosen
     }
 
     fn budget(&mut self, node: &Node) -> Option<Budget> {
@@ -111,6 +157,11 @@ impl Scope<'_> {
         self.diagnostics.push(unknown.maybe_help(did_you_mean_or_list(name, known)));
         None
     }
+}
+
+/// Whether a model has gradients.
+pub(super) fn is_differentiable(model: &Chosen) -> bool {
+    model.component.model().is_some_and(|traits| traits.differentiable)
 }
 
 /// Steps to record, ascending and once each.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::Scope;
-use crate::diagnostic::{Diagnostic, Place, did_you_mean, list, nearest};
+use crate::diagnostic::{Diagnostic, Place};
 use crate::fields::{self, Fields};
-use crate::parameters::read_component;
+use crate::parameters::{Reader, find};
 use crate::tree::Node;
 use crate::{Chosen, Component, Kind, StackLayer};
 
@@ -45,27 +45,7 @@ impl Scope<'_> {
     }
 
     fn find(&mut self, kind: Kind, name: &str, place: &Place) -> Option<&'static Component> {
-        let found = self.catalogue.get(kind, name);
-        if found.is_some() {
-            return found;
-        }
-        let known: Vec<&str> = self.catalogue.of_kind(kind).map(|component| component.id).collect();
-        let others = || Kind::ALL.into_iter().filter(|other| *other != kind);
-        if let Some(other) = others().find(|other| self.catalogue.get(*other, name).is_some()) {
-            let message = format!("`{name}` is {}, not {}", with_article(other), with_article(kind));
-            self.diagnostics.push(Diagnostic::at(place, message).help(format!("move it to {}", header(other))));
-            return None;
-        }
-        let elsewhere = || {
-            others().find_map(|other| {
-                let near = nearest(name, self.catalogue.of_kind(other).map(|component| component.id))?;
-                Some(format!("did you mean the {} `{near}`? it belongs into {}", other.name(), header(other)))
-            })
-        };
-        let all = || (!known.is_empty()).then(|| format!("there is {}", list(&known)));
-        let help = did_you_mean(name, known.iter().copied()).or_else(elsewhere).or_else(all);
-        self.diagnostics.push(Diagnostic::at(place, format!("unknown {} `{name}`", kind.name())).maybe_help(help));
-        None
+        find(self.catalogue, kind, name, place).map_err(|problem| self.diagnostics.push(problem)).ok()
     }
 
     /// Reads the parameters of an opened component, and complains about the keys that are left.
@@ -73,7 +53,8 @@ impl Scope<'_> {
         let component = opened.component;
         let read = |component| {
             let Opened { fields, id, .. } = &mut opened;
-            read_component(component, id, fields, self.environment, untrained, &mut self.diagnostics)
+            let reader = Reader { catalogue: self.catalogue, environment: self.environment, untrained };
+            reader.component(component, id, fields, &mut self.diagnostics)
         };
         let item = component.and_then(read);
         if component.is_some() {
@@ -120,7 +101,15 @@ impl Scope<'_> {
 
     fn check_shapes(&mut self, model: &Chosen, place: &Place, shape: [usize; 3], classes: usize) {
         let Some(traits) = model.component.model() else { return };
-        let input = (traits.input)(&model.values);
+        let shapes = (traits.input)(&model.values).and_then(|input| Ok((input, (traits.classes)(&model.values)?)));
+        let (input, outputs) = match shapes {
+            Ok(shapes) => shapes,
+            Err(reason) => {
+                let message = format!("the parameters of `{}` do not fit: {reason}", model.id);
+                self.diagnostics.push(Diagnostic::at(place, message));
+                return;
+            }
+        };
         let show = |[channels, height, width]: [usize; 3]| format!("{channels}x{height}x{width}");
         if input != shape {
             let message = format!(
@@ -131,7 +120,6 @@ impl Scope<'_> {
             );
             self.diagnostics.push(Diagnostic::at(place, message).label("channels x height x width"));
         }
-        let outputs = (traits.classes)(&model.values);
         if outputs != classes {
             let message = format!("`{}` knows {outputs} classes, but the dataset has {classes}", model.id);
             self.diagnostics.push(Diagnostic::at(place, message));
@@ -167,26 +155,5 @@ impl Scope<'_> {
                 fields::read(node, |node| fields::named(node, modes, |mode| mode.name()), &mut self.diagnostics)
             }
         }
-    }
-}
-
-const fn with_article(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Attack => "an attack",
-        Kind::Defense => "a defense",
-        Kind::Model => "a model",
-        Kind::Dataset => "a dataset",
-        Kind::Recipe => "a recipe",
-    }
-}
-
-/// The header of the tables that hold components of a kind.
-const fn header(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Attack => "[[attack]]",
-        Kind::Defense => "[[defense]]",
-        Kind::Model => "[[model]]",
-        Kind::Dataset => "[data]",
-        Kind::Recipe => "[training]",
     }
 }

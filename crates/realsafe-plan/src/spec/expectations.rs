@@ -11,8 +11,8 @@ use crate::tree::Node;
 use crate::{Aim, Claim, Expectation, Metric, Number, Relation, Selector};
 
 /// What expectations can be about.
-pub(super) struct Subjects<'a, M> {
-    pub(super) axes: Axes<'a, M>,
+pub(super) struct Subjects<'a> {
+    pub(super) axes: Axes<'a>,
     pub(super) combinations: &'a [Combination],
     pub(super) seeds: &'a [u64],
     /// Whether all of this is free of mistakes, so that what is missing is missing indeed.
@@ -58,12 +58,12 @@ impl<'a> Written<'a> {
 
 impl Scope<'_> {
     /// Reads the expectations.
-    pub(super) fn expectations<M>(&mut self, top: &mut Fields<'_>, subjects: &Subjects<'_, M>) -> Vec<Expectation> {
+    pub(super) fn expectations(&mut self, top: &mut Fields<'_>, subjects: &Subjects<'_>) -> Vec<Expectation> {
         let nodes = self.elements(top, "expect");
         nodes.iter().filter_map(|node| self.expectation(node, subjects)).collect()
     }
 
-    fn expectation<M>(&mut self, node: &Node, subjects: &Subjects<'_, M>) -> Option<Expectation> {
+    fn expectation(&mut self, node: &Node, subjects: &Subjects<'_>) -> Option<Expectation> {
         let mut fields = Fields::of(node, &mut self.diagnostics)?;
         let written = Written::read(&mut fields);
         let metric = fields.required("metric", &mut self.diagnostics);
@@ -104,14 +104,14 @@ impl Scope<'_> {
         Some(Claim::Value { value: value?, tolerance: tolerance?, samples })
     }
 
-    fn order_claim<M>(
+    fn order_claim(
         &mut self,
         relation: Relation,
         other: &Node,
         written: &Written<'_>,
         metric: Metric,
         fields: &mut Fields<'_>,
-        subjects: &Subjects<'_, M>,
+        subjects: &Subjects<'_>,
     ) -> Option<Claim> {
         let margin = |node| fields::number_within(node, 0.0, f64::INFINITY).map(|number| number.value());
         let margin = fields.read("margin", margin, &mut self.diagnostics).unwrap_or(0.0);
@@ -127,13 +127,13 @@ impl Scope<'_> {
     }
 
     /// Completes a selector; `exact` ones mean a single number, so that a list of eps leaves a choice to make.
-    fn selector<M>(
+    fn selector(
         &mut self,
         written: Written<'_>,
         metric: Metric,
         exact: bool,
         place: &crate::Place,
-        subjects: &Subjects<'_, M>,
+        subjects: &Subjects<'_>,
     ) -> Option<Selector> {
         let Axes { models, stacks, attacks, threats } = &subjects.axes;
         let (models, stacks, attacks, threats) = (ids(models), ids(stacks), ids(attacks), ids(threats));
@@ -176,7 +176,7 @@ impl Scope<'_> {
         }
     }
 
-    fn is_minimal<M>(&self, subjects: &Subjects<'_, M>, aim: &Aim) -> bool {
+    fn is_minimal(&self, subjects: &Subjects<'_>, aim: &Aim) -> bool {
         let Aim::Attack(id) = aim else { return false };
         let spec = subjects.axes.attacks.iter().find(|attack| attack.id == *id).and_then(|attack| attack.item.as_ref());
         spec.is_some_and(crate::AttackSpec::minimises_distance)
@@ -228,9 +228,9 @@ impl Scope<'_> {
         Some(Some(listed.cloned().unwrap_or(eps)))
     }
 
-    fn check_runs<M>(
+    fn check_runs(
         &mut self,
-        subjects: &Subjects<'_, M>,
+        subjects: &Subjects<'_>,
         model: &str,
         stack: &str,
         aim: &Aim,

@@ -1,19 +1,21 @@
 //! `[matrix]`: which models, stacks, attacks and threat models meet, and whether they can.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::Scope;
+use super::attacks::is_differentiable;
 use super::components::{Named, ids};
 use super::threats::ReadThreat;
 use crate::diagnostic::{Diagnostic, list};
 use crate::experiment::{Combination, Filter};
 use crate::fields::{self, Fields};
 use crate::tree::Node;
-use crate::{AttackSpec, Stack, StackLayer};
+use crate::{Access, AttackSpec, Chosen, Stack, StackLayer};
 
 /// All that combinations are made of.
-pub(super) struct Axes<'a, M> {
-    pub(super) models: &'a [Named<M>],
+pub(super) struct Axes<'a> {
+    pub(super) models: &'a [Named<Arc<Chosen>>],
     pub(super) stacks: &'a [Named<Stack>],
     pub(super) attacks: &'a [Named<AttackSpec>],
     pub(super) threats: &'a [Named<ReadThreat>],
@@ -58,7 +60,7 @@ impl Scope<'_> {
     }
 
     /// Reads `only` and `skip`.
-    pub(super) fn filters<M>(&mut self, matrix: &mut Fields<'_>, axes: &Axes<'_, M>) -> Filters {
+    pub(super) fn filters(&mut self, matrix: &mut Fields<'_>, axes: &Axes<'_>) -> Filters {
         let mut read = |key| {
             let nodes = matrix.read(key, fields::list, &mut self.diagnostics).unwrap_or_default();
             nodes.iter().filter_map(|node| self.filter(node, axes)).collect()
@@ -66,7 +68,7 @@ impl Scope<'_> {
         Filters { only: read("only"), skip: read("skip") }
     }
 
-    fn filter<M>(&mut self, node: &Node, axes: &Axes<'_, M>) -> Option<Filter> {
+    fn filter(&mut self, node: &Node, axes: &Axes<'_>) -> Option<Filter> {
         let mut fields = Fields::of(node, &mut self.diagnostics)?;
         let mut names = |key, known: &[&str]| {
             let node = fields.node(key);
@@ -83,7 +85,7 @@ impl Scope<'_> {
     }
 
     /// The combinations that are left, in the order of the lists; complains about those that cannot be run.
-    pub(super) fn combine<M>(&mut self, axes: &Axes<'_, M>, filters: &Filters) -> Vec<Combination> {
+    pub(super) fn combine(&mut self, axes: &Axes<'_>, filters: &Filters) -> Vec<Combination> {
         let mut combinations = Vec::new();
         for (model, named_model) in axes.models.iter().enumerate() {
             for (stack, named_stack) in axes.stacks.iter().enumerate() {
@@ -106,6 +108,10 @@ impl Scope<'_> {
         for (attack, threat) in pairs.collect::<BTreeSet<_>>() {
             self.check_threat(&axes.attacks[attack], &axes.threats[threat], axes.threats);
         }
+        let pairs = combinations.iter().map(|combination| (combination.attack, combination.model));
+        for (attack, model) in pairs.collect::<BTreeSet<_>>() {
+            self.check_gradients(&axes.attacks[attack], &axes.models[model]);
+        }
         let whole =
             !(axes.models.is_empty() || axes.stacks.is_empty() || axes.attacks.is_empty() || axes.threats.is_empty());
         if combinations.is_empty() && whole && self.diagnostics.is_empty() {
@@ -115,6 +121,16 @@ impl Scope<'_> {
             );
         }
         combinations
+    }
+
+    fn check_gradients(&mut self, attack: &Named<AttackSpec>, model: &Named<Arc<Chosen>>) {
+        let (Some(spec), Some(chosen)) = (&attack.item, &model.item) else { return };
+        let access = spec.choice.chosen.component.attack().map(|traits| traits.access);
+        if access == Some(Access::Gradients) && !is_differentiable(chosen) {
+            let message = format!("`{}` needs gradients, but the model `{}` has none", attack.id, model.id);
+            let help = format!("leave it out with skip = [{{ attack = \"{}\", model = \"{}\" }}]", attack.id, model.id);
+            self.diagnostics.push(Diagnostic::at(&attack.place, message).help(help));
+        }
     }
 
     fn check_threat(&mut self, attack: &Named<AttackSpec>, threat: &Named<ReadThreat>, all: &[Named<ReadThreat>]) {

@@ -5,6 +5,7 @@ mod components;
 mod data;
 mod expectations;
 mod matrix;
+mod plugins;
 mod threats;
 mod training;
 
@@ -14,6 +15,8 @@ use std::sync::Arc;
 use components::Named;
 use expectations::Subjects;
 use matrix::{Axes, Filters};
+pub use plugins::PluginFile;
+pub(crate) use plugins::read as read_plugins;
 pub(crate) use threats::NORMS;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Source};
@@ -89,7 +92,8 @@ impl Scope<'_> {
         let models = self.models(top, images.as_ref().map(|images| (images.shape, images.classes)), false);
         let defenses = self.defenses(top);
         let threats = self.threats(top, images.as_ref().map(|images| images.shape));
-        let attacks = self.attacks(top, &threats, &defenses);
+        let attacks = self.attacks(top, &threats, &defenses, &models);
+        plugins::read(top, &mut self.diagnostics);
         let mut matrix = top.node("matrix").and_then(|node| Fields::of(node, &mut self.diagnostics));
         let stacks = self.stacks(matrix.as_mut(), &defenses);
         let axes = Axes { models: &models, stacks: &stacks, attacks: &attacks, threats: &threats };

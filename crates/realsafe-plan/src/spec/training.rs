@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Scope, seed};
+use super::{Scope, plugins, seed};
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
 use crate::{Kind, TrainingSpec};
@@ -21,6 +21,7 @@ impl Scope<'_> {
         });
         let models = self.models(top, images.as_ref().map(|images| (images.shape, images.classes)), true);
         let run = self.run(top);
+        plugins::read(top, &mut self.diagnostics);
         let model = match <[_; 1]>::try_from(models) {
             Ok([model]) => model.item,
             Err(models) => {

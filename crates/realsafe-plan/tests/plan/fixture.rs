@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use realsafe_plan::{
     Access, AttackTraits, Catalogue, Component, Cost, DatasetTraits, DefenseTraits, Diagnostics, Document, Environment,
-    Experiment, Fallback, Goal, GradientMode, ModelTraits, Norm, Parameter, ParameterKind, RequiredFile, TrainingSpec,
-    Traits, load_spec,
+    Experiment, Fallback, Goal, GradientMode, ModelTraits, Norm, Origin, Parameter, ParameterKind, RequiredFile,
+    TrainingSpec, Traits, load_spec,
 };
 
 const fn parameter(name: &'static str, kind: ParameterKind, fallback: Fallback) -> Parameter {
@@ -13,7 +13,15 @@ const fn parameter(name: &'static str, kind: ParameterKind, fallback: Fallback) 
 }
 
 const fn component(id: &'static str, parameters: &'static [Parameter], traits: Traits) -> Component {
-    Component { id, revision: 1, source: "//! A component of the tests.", parameters, example: "", traits }
+    Component {
+        id,
+        revision: 1,
+        origin: Origin::Crate("tests"),
+        source: "//! A component of the tests.",
+        parameters,
+        example: "",
+        traits,
+    }
 }
 
 const STEPS: Parameter =
@@ -28,10 +36,11 @@ static PGD: Component = component(
     ],
     Traits::Attack(AttackTraits {
         access: Access::Gradients,
+        surrogates: false,
         norms: &Norm::ALL,
         goals: &Goal::ALL,
         minimises_distance: false,
-        cost: |values| Cost::gradient(values.count("steps")),
+        cost: &|values| Ok(Cost::gradient(values.count("steps"))),
     }),
 );
 
@@ -40,10 +49,11 @@ static SQUARE: Component = component(
     &[parameter("queries", ParameterKind::Count { minimum: 1, maximum: 100_000 }, Fallback::Value("1000"))],
     Traits::Attack(AttackTraits {
         access: Access::Scores,
+        surrogates: false,
         norms: &[Norm::Linf],
         goals: &[Goal::Untargeted],
         minimises_distance: false,
-        cost: |values| Cost::forward(values.count("queries")),
+        cost: &|values| Ok(Cost::forward(values.count("queries"))),
     }),
 );
 
@@ -52,10 +62,11 @@ static BOUNDARY: Component = component(
     &[STEPS],
     Traits::Attack(AttackTraits {
         access: Access::Labels,
+        surrogates: false,
         norms: &[Norm::L2],
         goals: &[Goal::Untargeted],
         minimises_distance: true,
-        cost: |values| Cost::forward(values.count("steps")),
+        cost: &|values| Ok(Cost::forward(values.count("steps"))),
     }),
 );
 
@@ -80,11 +91,14 @@ static CNN: Component = component(
         parameter("mean", ParameterKind::Numbers { minimum: 0.0, maximum: 1.0 }, Fallback::Value("0.5, 0.25")),
         parameter("folded", ParameterKind::Flag, Fallback::Value("true")),
     ],
-    Traits::Model(ModelTraits { input: |_| [1, 8, 8], classes: |_| 10 }),
+    Traits::Model(ModelTraits { input: &|_| Ok([1, 8, 8]), classes: &|_| Ok(10), differentiable: true }),
 );
 
-static CNN_RGB: Component =
-    component("cnn-rgb", &[WEIGHTS], Traits::Model(ModelTraits { input: |_| [3, 32, 32], classes: |_| 100 }));
+static CNN_RGB: Component = component(
+    "cnn-rgb",
+    &[WEIGHTS],
+    Traits::Model(ModelTraits { input: &|_| Ok([3, 32, 32]), classes: &|_| Ok(100), differentiable: true }),
+);
 
 static PICTURES: Component = component(
     "pictures",

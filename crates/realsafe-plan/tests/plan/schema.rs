@@ -69,8 +69,8 @@ fn components_of_the_tests_are_sound() {
 #[test]
 fn tables_of_parameters_are_read_alone() {
     let pgd = catalogue().get(realsafe_plan::Kind::Attack, "pgd").unwrap();
-    let chosen = parse_component(pgd, "step-size = \"2/255\"", &environment()).unwrap();
+    let chosen = parse_component(pgd, "step-size = \"2/255\"", &catalogue(), &environment()).unwrap();
     assert_eq!((chosen.values.count("steps"), chosen.values.number("step-size")), (40, 2.0 / 255.0));
-    let message = parse_component(pgd, "stepsize = 1", &environment()).unwrap_err().render(false);
+    let message = parse_component(pgd, "stepsize = 1", &catalogue(), &environment()).unwrap_err().render(false);
     assert!(message.contains("did you mean `step-size`?"), "{message}");
 }

@@ -1,7 +1,7 @@
 //! Tests of the report: order, columns, rates, expectations.
 
 use super::*;
-use crate::fixture::{outcome, plan, record, record_of};
+use crate::fixture::{failure_of, outcome, plan, record, record_of};
 use crate::{Event, Journal, Status, TracePoint};
 
 const SPEC: &str = r#"
@@ -292,4 +292,54 @@ fn errors_leave_rates_open() {
         (None, Some(Verdict::WithinError))
     );
     assert!(crate::render(&report, false).contains("50.0 to 75.0 %"));
+}
+
+#[test]
+fn a_model_that_fails_leaves_clean_accuracy_open() {
+    let spec = r#"
+        experiment = { id = "failures" }
+        data = { use = "dots", samples = 4 }
+        run = { chunk = 2 }
+        model = [{ use = "net" }]
+        threat = { norm = "linf", eps = "1/4" }
+        attack = [{ use = "step" }, { use = "walk" }]
+        expect = [
+            { metric = "clean-accuracy", attack = "clean", value = 0.5, tolerance = 0.01 },
+            { metric = "success-rate", attack = "step", value = 1.0, tolerance = 0.01 },
+        ]
+    "#;
+    let directory = tempfile::tempdir().unwrap();
+    let plan = plan(&[spec]);
+    let store = Store::open(directory.path().join("store")).unwrap();
+    let put = |attack, first, record| {
+        let found = |cell: &&Cell| cell.attack.chosen.id == attack && cell.samples[0] == first;
+        store.put(plan.cells.iter().find(found).unwrap(), &record).unwrap()
+    };
+    put("step", 0, record_of(0, "br"));
+    put("step", 2, failure_of(2, Status::Crashed));
+    put("walk", 0, record_of(0, "rr"));
+    put("walk", 2, record_of(2, "br"));
+    let report = || write_report(&plan, &store, directory.path(), &ManifestFacts::default()).unwrap();
+    let first = report();
+    let experiment = &first.experiments[0];
+    let row = &experiment.summary[0];
+    assert_eq!((row.clean_accuracy, row.robust_accuracy, row.errors), (None, None, Some(2)));
+    assert_eq!((row.robust_accuracy_low_errors, row.robust_accuracy_high_errors), (Some(0.25), Some(0.75)));
+    // The other two may be correct as well: their share of broken ones is open.
+    assert_eq!((row.initially_correct, row.success_initially_correct), (Some(2), Some(1)));
+    assert_eq!(row.success_rate_initially_correct, None);
+    // The other attack tells what the model says about the clean images, and breaks one of them.
+    let worst = experiment.summary.iter().find(|row| row.attack == "worst-case").unwrap();
+    assert_eq!((worst.clean_accuracy, worst.initially_correct, worst.errors), (Some(1.0), Some(4), Some(1)));
+    assert_eq!((worst.robust_accuracy_low_errors, worst.robust_accuracy_high_errors), (Some(0.25), Some(0.5)));
+    let measured: Vec<_> = experiment.expectations.iter().map(|row| (row.measured, row.low < row.high)).collect();
+    assert_eq!(measured, [(None, true), (None, true)]);
+    let samples = read(&directory, "samples.csv");
+    assert!(samples.contains(",step,linf,untargeted,1/4,2,1,,,,crashed,inf,inf,inf,4.0,"), "{samples}");
+
+    put("step", 2, record_of(2, "bb"));
+    let second = report();
+    let row = &second.experiments[0].summary[0];
+    assert_eq!((row.clean_accuracy, row.robust_accuracy, row.errors), (Some(1.0), Some(0.25), Some(0)));
+    assert_eq!((row.initially_correct, row.success_rate_initially_correct), (Some(4), Some(0.75)));
 }

@@ -1,9 +1,10 @@
 //! Tests of the store: round trips, conflicts, damage, leftovers.
 
 use proptest::prelude::*;
+use tempfile::TempDir;
 
 use super::*;
-use crate::fixture::{cell, record, record_of};
+use crate::fixture::{cell, failure_of, record, record_of};
 use crate::{Adversarials, Outcome, Spent, Status, TracePoint};
 
 fn temporary() -> (TempDir, Store) {
@@ -18,7 +19,7 @@ fn images(value: f32) -> Option<Adversarials> {
 
 prop_compose! {
     fn outcomes()(
-        sample in any::<u32>(), label in any::<u32>(), clean_pred in any::<u32>(),
+        sample in any::<u32>(), label in any::<u32>(), clean_pred in any::<Option<u32>>(),
         target in any::<Option<u32>>(), adv_pred in any::<Option<u32>>(), first_success in any::<Option<u64>>(),
         status in prop::sample::select(&Status::ALL[..]),
         distances in prop::array::uniform4(prop_oneof![Just(f64::INFINITY), prop::num::f64::POSITIVE | prop::num::f64::ZERO]),
@@ -117,6 +118,89 @@ fn leftovers_of_killed_processes_go_and_live_ones_stay() {
     assert_eq!(resumed.keys().unwrap().len(), 3);
     drop((living, resumed));
     assert_eq!(folders(&temporary).unwrap().len(), 0);
+}
+
+#[test]
+fn failures_are_replaced_by_whatever_comes_next_and_results_never() {
+    let (directory, store) = temporary();
+    let cell = cell("net", "pgd", Some("0.3"), 0..2, 0);
+    let state = || (store.contains(&cell.key), store.is_done(&cell.key), store.get(&cell.key).unwrap());
+    assert_eq!(state(), (false, false, None));
+
+    let crashed = failure_of(0, Status::Crashed);
+    let timed_out = CellRecord { warnings: vec!["no answer".to_owned()], ..failure_of(0, Status::TimedOut) };
+    let still = CellRecord { warnings: vec!["no answer again".to_owned()], ..timed_out.clone() };
+    for (failure, put) in [
+        (&crashed, Put::Stored),
+        (&crashed, Put::Known),
+        (&timed_out, Put::Stored),
+        (&still, Put::Stored),
+        (&crashed, Put::Stored),
+    ] {
+        assert_eq!(store.put(&cell, failure).unwrap(), put);
+        assert_eq!(state(), (true, false, Some(failure.clone())));
+    }
+    let result = record_of(0, "rf");
+    assert_eq!(store.put(&cell, &result).unwrap(), Put::Stored);
+    assert_eq!(state(), (true, true, Some(result.clone())));
+    assert_eq!(store.put(&cell, &timed_out).unwrap(), Put::Known);
+    assert_eq!(state(), (true, true, Some(result)));
+    assert!(matches!(store.put(&cell, &record_of(0, "rr")).unwrap(), Put::Conflicting(_)));
+    assert_eq!(folders(&directory.path().join("conflicts")).unwrap().len(), 1);
+    assert_eq!(store.warnings(), Vec::<String>::new());
+}
+
+#[test]
+fn only_failures_are_marked() {
+    let (_directory, store) = temporary();
+    let description = |record: &CellRecord| -> serde_json::Map<String, serde_json::Value> {
+        let cell = cell("net", "pgd", None, 0..2, 0);
+        store.remove(&store.folder(&cell.key)).unwrap();
+        store.put(&cell, record).unwrap();
+        serde_json::from_slice(&fs::read(store.folder(&cell.key).join(DESCRIPTION)).unwrap()).unwrap()
+    };
+    let names = |record: &CellRecord| description(record).keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&record_of(0, "rf")), ["cell", "files", "warnings"]);
+    assert_eq!(names(&record(Vec::new())), ["cell", "files", "warnings"]);
+    assert_eq!(description(&failure_of(0, Status::OutOfMemory))["failed"], "out-of-memory");
+}
+
+#[test]
+fn a_damaged_cell_is_not_done() {
+    let (_directory, store) = temporary();
+    let cell = cell("net", "pgd", None, 0..3, 0);
+    for (name, damage) in [("samples.csv", Some("")), (DESCRIPTION, Some("{}")), ("samples.csv", None)] {
+        store.put(&cell, &record_of(0, "rrb")).unwrap();
+        assert!(store.is_done(&cell.key));
+        let path = store.folder(&cell.key).join(name);
+        match damage {
+            Some(text) => fs::write(path, text).unwrap(),
+            None => fs::remove_file(path).unwrap(),
+        }
+        assert!(!store.is_done(&cell.key), "{name}");
+        assert!(store.warnings().last().unwrap().contains(name), "{:?}", store.warnings());
+    }
+}
+
+#[test]
+fn no_failure_takes_away_a_result_that_another_worker_puts_meanwhile() {
+    let (directory, store) = temporary();
+    let cells: Vec<_> = (0..16).map(|seed| cell("net", "pgd", None, 0..2, seed)).collect();
+    let fail = |status| {
+        let own = Store::open(directory.path()).unwrap();
+        for _ in 0..4 {
+            cells.iter().for_each(|cell| drop(own.put(cell, &failure_of(0, status)).unwrap()));
+        }
+    };
+    std::thread::scope(|scope| {
+        for status in [Status::Failed, Status::Crashed, Status::TimedOut] {
+            scope.spawn(move || fail(status));
+        }
+        for cell in &cells {
+            assert_eq!(store.put(cell, &record_of(0, "rb")).unwrap(), Put::Stored);
+        }
+    });
+    assert!(cells.iter().all(|cell| store.get(&cell.key).unwrap() == Some(record_of(0, "rb"))));
 }
 
 #[test]

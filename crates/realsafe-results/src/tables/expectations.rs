@@ -181,7 +181,7 @@ fn answer(judged: &Judged, metric: Metric) -> Option<Option<bool>> {
     match metric {
         Metric::CleanAccuracy => Some(judged.clean_answer()),
         Metric::RobustAccuracy => Some(judged.robust_answer()),
-        Metric::SuccessRate => judged.is_initially_correct().then_some(judged.broken),
+        Metric::SuccessRate => (judged.clean_answer() != Some(false)).then_some(judged.broken),
         Metric::MedianDistance => None,
     }
 }

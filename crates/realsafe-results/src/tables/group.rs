@@ -37,7 +37,8 @@ pub(crate) struct Judged {
     pub(crate) sample: u32,
     pub(crate) label: u32,
     pub(crate) target: Option<u32>,
-    pub(crate) clean_pred: u32,
+    /// None when the model itself failed on the clean image.
+    pub(crate) clean_pred: Option<u32>,
     /// The prediction on the image that the attacker would submit.
     pub(crate) pred: Option<u32>,
     /// Whether the attacker wins; none after an error.
@@ -50,14 +51,17 @@ pub(crate) struct Judged {
 }
 
 impl Judged {
-    /// Whether the clean prediction equals the label.
-    pub(crate) const fn is_initially_correct(&self) -> bool {
-        self.clean_pred == self.label
+    /// Whether the clean prediction equals the label; none when the model itself failed.
+    pub(crate) fn clean_answer(&self) -> Option<bool> {
+        self.clean_pred.map(|pred| pred == self.label)
     }
 
-    /// [`Judged::is_initially_correct`], which no error can spoil.
-    pub(crate) const fn clean_answer(&self) -> Option<bool> {
-        Some(self.is_initially_correct())
+    /// Whether the clean prediction is not the target; none when the model itself failed.
+    pub(crate) fn not_target_answer(&self) -> Option<bool> {
+        match self.target {
+            Some(target) => self.clean_pred.map(|pred| pred != target),
+            None => Some(true),
+        }
     }
 
     /// Whether the attacker loses; none after an error.
@@ -130,7 +134,7 @@ impl Group {
         let (broken, pred) = match (outcome.status, &self.eps) {
             (status, _) if status.is_error() => (None, None),
             (status, Some(_)) => (Some(status == Status::Broken), outcome.adv_pred),
-            (_, None) if best > radius => (Some(false), Some(outcome.clean_pred)),
+            (_, None) if best > radius => (Some(false), outcome.clean_pred),
             (_, None) => (Some(true), outcome.adv_pred),
         };
         let spent = &outcome.spent;

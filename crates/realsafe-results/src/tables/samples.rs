@@ -1,4 +1,7 @@
 //! `samples.csv`: a row per sample and cell, in plan order; its columns never change.
+//!
+//! What the cell is stands before, the seed behind the columns of an outcome. The samples of a cell that failed have
+//! rows as well: they say by their status how it failed, until a later run replaces them.
 
 use std::path::Path;
 

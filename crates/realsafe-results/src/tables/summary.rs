@@ -2,7 +2,8 @@
 //! and standard deviation over seeds.
 //!
 //! Rates are empty when a sample ended in an error: then they lie between the columns that count all errors as broken
-//! and all as robust, and the 95 % interval is widened by both. A sample is robust when its status says so; for
+//! and all as robust, and the 95 % interval is widened by both. Clean accuracy is empty when the model itself failed on
+//! a clean image, and so are rates among samples of which it is then unknown whether they belong. A sample is robust when its status says so; for
 //! attacks that minimise the distance, when its distance exceeds eps. Accuracy is the share of predictions on the
 //! attacked images that equal the label.
 
@@ -173,6 +174,7 @@ fn worse(a: &Judged, b: &Judged) -> Judged {
         None => a.pred.and(b.pred),
     };
     Judged {
+        clean_pred: a.clean_pred.or(b.clean_pred),
         broken,
         pred,
         distance: a.distance.min(b.distance),
@@ -189,9 +191,11 @@ impl Entry {
         Rate::of(self.judged.iter().map(|judged| judged.pred.map(|pred| pred == judged.label)))
     }
 
-    /// Share of broken samples among some.
-    fn success(&self, among: impl Fn(&Judged) -> bool) -> Rate {
-        Rate::of(self.judged.iter().filter(|judged| among(judged)).map(|judged| judged.broken))
+    /// How many samples certainly belong to some, and the share of broken ones among all that may.
+    fn success_among(&self, belongs: impl Fn(&Judged) -> Option<bool>) -> (u64, Rate) {
+        let certain = Rate::of(self.judged.iter().map(&belongs)).yes;
+        let possible = self.judged.iter().filter(|judged| belongs(judged) != Some(false));
+        (certain, Rate::of(possible.map(|judged| judged.broken)))
     }
 
     /// Whether all cells are there.
@@ -213,13 +217,10 @@ impl Entry {
     fn row(&self) -> SummaryRow {
         let robust = Rate::of(self.judged.iter().map(Judged::robust_answer));
         let (interval, bounds) = (robust.interval(), robust.bounds());
-        let success = self.success(|_| true);
-        let correct = self.success(Judged::is_initially_correct);
-        let not_target = self
-            .subject
-            .goal
-            .has_target()
-            .then(|| self.success(|judged| judged.target.is_none_or(|target| judged.clean_pred != target)));
+        let success = Rate::of(self.judged.iter().map(|judged| judged.broken));
+        let (initially_correct, correct) = self.success_among(Judged::clean_answer);
+        let (initially_not_target, not_target) =
+            self.subject.goal.has_target().then(|| self.success_among(Judged::not_target_answer)).unzip();
         let distances = self.distances();
         let finite: Vec<f64> = distances.iter().copied().filter(|distance| distance.is_finite()).collect();
         SummaryRow {
@@ -234,10 +235,10 @@ impl Entry {
             robust_accuracy_high_errors: bounds.map(|(_, high)| high),
             success: Some(success.yes),
             success_rate: success.value(),
-            initially_correct: Some(correct.total),
+            initially_correct: Some(initially_correct),
             success_initially_correct: Some(correct.yes),
             success_rate_initially_correct: correct.value(),
-            initially_not_target: not_target.map(|rate| rate.total),
+            initially_not_target,
             success_initially_not_target: not_target.map(|rate| rate.yes),
             success_rate_initially_not_target: not_target.and_then(Rate::value),
             errors: Some(robust.errors),

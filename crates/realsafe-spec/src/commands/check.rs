@@ -3,7 +3,6 @@
 use realsafe_plan::{Catalogue, Diagnostics, Document, Plan};
 use serde_json::{Value, json};
 
-use crate::catalogue::catalogue;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::find::{Found, Role, find};
@@ -33,10 +32,12 @@ struct Checked {
 
 impl Check {
     pub(crate) fn execute(&self) -> Outcome {
-        let catalogue = catalogue()?;
+        let found = find(&self.paths)?;
+        let specs: Vec<_> = found.iter().map(|found| found.path.as_path()).collect();
+        let catalogue = self.overrides.plugins.components(&specs)?.catalogue;
         let mut experiments = Vec::new();
         let mut checked = Vec::new();
-        for found in find(&self.paths)? {
+        for found in found {
             let (says, mistakes) = match self.load(&found, &catalogue) {
                 Ok(None) => ("a base of other specs, checked with those".to_owned(), Diagnostics::default()),
                 Ok(Some(Document::Training(training))) => {

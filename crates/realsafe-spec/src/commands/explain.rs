@@ -3,20 +3,22 @@
 use std::fmt::Write;
 
 use realsafe_plan::{
-    Access, AttackTraits, Component, Fallback, Goal, GradientMode, Norm, Parameter, ParameterKind, nearest,
-    parse_component,
+    Access, AttackTraits, Catalogue, Component, Cost, Fallback, Goal, GradientMode, Kind, Norm, Origin, Parameter,
+    ParameterKind, nearest, parse_component,
 };
 use serde_json::{Value, json};
 
-use crate::catalogue::catalogue;
 use crate::data_directory::DataDirectory;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
+use crate::plugins::PluginOptions;
 use crate::terminal::{Format, print, print_json, table};
 
-/// Explain an attack, defense, model, dataset or training recipe
+/// Explain an attack, defense, model, dataset, training recipe or loss
 #[derive(clap::Args)]
 pub(crate) struct Explain {
+    #[command(flatten)]
+    plugins: PluginOptions,
     /// Its name, as `use` takes it
     name: String,
     #[command(flatten)]
@@ -28,7 +30,7 @@ pub(crate) struct Explain {
 
 impl Explain {
     pub(crate) fn execute(&self) -> Outcome {
-        let catalogue = catalogue()?;
+        let catalogue = self.plugins.components(&[])?.catalogue;
         let found: Vec<&'static Component> = catalogue.iter().filter(|component| component.id == self.name).collect();
         if found.is_empty() {
             let near = nearest(&self.name, catalogue.iter().map(|component| component.id));
@@ -40,18 +42,18 @@ impl Explain {
         }
         match self.format {
             Format::Text => {
-                print(&found.iter().map(|component| self.text(component)).collect::<Vec<_>>().join("\n\n"))?
+                print(&found.iter().map(|component| self.text(component, &catalogue)).collect::<Vec<_>>().join("\n\n"))?
             }
             Format::Json => print_json(&found.iter().map(|component| object(component)).collect())?,
         }
         Ok(Exit::Done)
     }
 
-    fn text(&self, component: &'static Component) -> String {
+    fn text(&self, component: &'static Component, catalogue: &Catalogue) -> String {
         let kind = component.kind().name();
-        let mut text = format!("{} ({kind})\n\n{}\n", component.id, component.manual().trim_end());
+        let mut text = format!("{} ({kind}{})\n\n{}\n", component.id, origin(component), component.manual().trim_end());
         if let Some(attack) = component.attack() {
-            text += &format!("\n## Facts\n{}", self.attack(component, attack));
+            text += &format!("\n## Facts\n{}", self.attack(component, attack, catalogue));
         }
         if let Some(defense) = component.defense() {
             let modes: Vec<&str> = defense.gradients.iter().copied().map(GradientMode::name).collect();
@@ -63,42 +65,61 @@ impl Explain {
         if !component.parameters.is_empty() {
             text += &format!("\n## Parameters\n{}", parameters(component.parameters));
         }
-        let brackets = if matches!(kind, "attack" | "defense" | "model") { ("[[", "]]") } else { ("[", "]") };
-        let section = match kind {
-            "dataset" => "data",
-            "recipe" => "training",
-            other => other,
-        };
-        let (open, close) = brackets;
-        let example = component.example.trim_end();
-        text += &format!("\n## Example\n{open}{section}{close}\nuse = \"{}\"\n{example}", component.id);
+        text += &format!("\n## Example\n{}", example(component));
         text.trim_end().to_owned() + "\n"
     }
 
-    fn attack(&self, component: &'static Component, attack: &AttackTraits) -> String {
+    fn attack(&self, component: &'static Component, attack: &AttackTraits, catalogue: &Catalogue) -> String {
         let names = |names: Vec<&str>| names.join(", ");
         let mut text = String::new();
         // Writing into a string cannot fail.
-        let _ = writeln!(text, "sees: {}", sees(attack.access));
+        let surrogates = if attack.surrogates { ", and gradients of surrogates" } else { "" };
+        let _ = writeln!(text, "sees: {}{surrogates}", sees(attack.access));
         let _ = writeln!(text, "norms: {}", names(attack.norms.iter().copied().map(Norm::name).collect()));
         let _ = writeln!(text, "goals: {}", names(attack.goals.iter().copied().map(Goal::name).collect()));
         if attack.minimises_distance {
             let _ = writeln!(text, "looks for the smallest distance: runs once, whatever the list of eps");
         }
-        if let Ok(chosen) = parse_component(component, "", &self.data.environment()) {
-            let cost = (attack.cost)(&chosen.values);
-            let (queries, forwards, backwards) = (cost.queries, cost.forwards, cost.backwards);
-            let _ = writeln!(
-                text,
-                "cost per sample by default, at most: {queries} queries, {forwards} forward and {backwards} backward passes"
-            );
+        if let Ok(chosen) = parse_component(component, "", catalogue, &self.data.environment()) {
+            if let Ok(Cost { queries, forwards, backwards }) = (attack.cost)(&chosen.values) {
+                let _ = writeln!(
+                    text,
+                    "cost per sample by default, at most: {queries} queries, {forwards} forward and {backwards} backward passes"
+                );
+            }
         }
         text
     }
 }
 
+/// How a spec uses a component.
+fn example(component: &Component) -> String {
+    let (id, keys) = (component.id, component.example.trim_end());
+    let header = match component.kind() {
+        Kind::Attack => "[[attack]]",
+        Kind::Defense => "[[defense]]",
+        Kind::Model => "[[model]]",
+        Kind::Dataset => "[data]",
+        Kind::Recipe => "[training]",
+        Kind::Loss => {
+            let keys: String = keys.lines().map(|line| format!(", {line}")).collect();
+            return format!("loss = {{ use = \"{id}\"{keys} }}");
+        }
+    };
+    format!("{header}\nuse = \"{id}\"\n{keys}")
+}
+
+/// The plugin that a component comes from, after its kind.
+fn origin(component: &Component) -> String {
+    match component.origin {
+        Origin::Crate(_) => String::new(),
+        plugin @ Origin::Plugin { .. } => format!(", of {plugin}"),
+    }
+}
+
 const fn sees(access: Access) -> &'static str {
     match access {
+        Access::Nothing => "nothing (transfer: judged once, at the end)",
         Access::Labels => "predicted labels (decision-based)",
         Access::Scores => "logits (score-based)",
         Access::Gradients => "logits and gradients (white-box)",
@@ -129,6 +150,7 @@ fn takes(kind: ParameterKind) -> String {
         ParameterKind::Choice(words) => words.join(" | "),
         ParameterKind::Text => "text".to_owned(),
         ParameterKind::File => "file".to_owned(),
+        ParameterKind::Loss => "loss".to_owned(),
     }
 }
 
@@ -165,6 +187,7 @@ fn object(component: &Component) -> Value {
         "kind": component.kind().name(),
         "name": component.id,
         "revision": component.revision,
+        "origin": component.origin.to_string(),
         "manual": component.manual(),
         "attack": attack,
         "gradients": gradients,

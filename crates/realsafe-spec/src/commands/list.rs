@@ -1,17 +1,19 @@
 //! `list`: the components of this program, by kind and name.
 
 use clap::ValueEnum;
-use realsafe_plan::{Component, Kind};
+use realsafe_plan::{Component, Kind, Origin};
 use serde_json::json;
 
-use crate::catalogue::catalogue;
 use crate::exit::Exit;
 use crate::failure::Outcome;
+use crate::plugins::PluginOptions;
 use crate::terminal::{Format, print, print_json, table};
 
-/// List attacks, defenses, models, datasets and training recipes
+/// List attacks, defenses, models, datasets, training recipes and losses
 #[derive(clap::Args)]
 pub(crate) struct List {
+    #[command(flatten)]
+    plugins: PluginOptions,
     /// What to list [default: everything]
     #[arg(value_enum)]
     what: Option<What>,
@@ -28,6 +30,7 @@ enum What {
     Models,
     Datasets,
     Recipes,
+    Losses,
 }
 
 impl What {
@@ -38,13 +41,14 @@ impl What {
             Self::Models => Kind::Model,
             Self::Datasets => Kind::Dataset,
             Self::Recipes => Kind::Recipe,
+            Self::Losses => Kind::Loss,
         }
     }
 }
 
 impl List {
     pub(crate) fn execute(&self) -> Outcome {
-        let catalogue = catalogue()?;
+        let catalogue = self.plugins.components(&[])?.catalogue;
         let wanted = |component: &&Component| self.what.is_none_or(|what| what.kind() == component.kind());
         let components: Vec<&Component> = catalogue.iter().filter(wanted).collect();
         match self.format {
@@ -54,10 +58,11 @@ impl List {
                         component.kind().name().to_owned(),
                         component.id.to_owned(),
                         access(component),
+                        plugin(component).unwrap_or_default().to_owned(),
                         component.summary(),
                     ]
                 };
-                print(&table(&["kind", "name", "sees", "summary"], 4, components.iter().map(row)))?;
+                print(&table(&["kind", "name", "sees", "plugin", "summary"], 5, components.iter().map(row)))?;
             }
             Format::Json => {
                 let object = |component: &&Component| {
@@ -65,6 +70,7 @@ impl List {
                         "kind": component.kind().name(),
                         "name": component.id,
                         "access": component.attack().map(|attack| attack.access.name()),
+                        "plugin": plugin(component),
                         "summary": component.summary(),
                     })
                 };
@@ -72,6 +78,14 @@ impl List {
             }
         }
         Ok(Exit::Done)
+    }
+}
+
+/// The plugin that a component comes from.
+fn plugin(component: &Component) -> Option<&'static str> {
+    match component.origin {
+        Origin::Crate(_) => None,
+        Origin::Plugin { name, .. } => Some(name),
     }
 }
 

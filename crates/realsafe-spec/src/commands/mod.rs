@@ -13,7 +13,9 @@ mod schema;
 mod train;
 mod verify_adversarials;
 
-use crate::failure::Outcome;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::plugins;
 
 /// What is to be done.
 #[derive(clap::Subcommand)]
@@ -32,6 +34,9 @@ pub(crate) enum Command {
     Completions(completions::Completions),
     #[command(hide = true)]
     ProbeDevice(devices::Probe),
+    /// A worker process of a plugin
+    #[command(hide = true, name = plugins::WORKER)]
+    PluginWorker,
 }
 
 impl Command {
@@ -50,6 +55,16 @@ impl Command {
             Self::Schema(command) => command.execute(),
             Self::Completions(command) => command.execute(),
             Self::ProbeDevice(command) => command.execute(),
+            Self::PluginWorker => worker(),
         }
+    }
+}
+
+/// Serves the host that started this process.
+fn worker() -> Outcome {
+    if realsafe_host::serve() == std::process::ExitCode::SUCCESS {
+        Ok(Exit::Done)
+    } else {
+        Err(Failure::new(Exit::Usage, "this command is for the program itself"))
     }
 }

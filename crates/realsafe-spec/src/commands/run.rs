@@ -72,7 +72,8 @@ impl Run {
             };
             let locations = self.selection.overrides.data.locations();
             let observe = |event: realsafe_runner::Event<'_>| progress.observe(event);
-            let totals = realsafe_runner::run(&plan, store, device, &locations, &options, &cancelled, &observe)?;
+            let totals =
+                realsafe_runner::run(&plan, store, device, &work.registry, &locations, &options, &cancelled, &observe)?;
             all.computed += totals.computed;
             all.stored += totals.stored;
             all.failed += totals.failed;

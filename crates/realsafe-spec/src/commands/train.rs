@@ -9,7 +9,6 @@ use realsafe_core::device;
 use realsafe_plan::{Diagnostic, Diagnostics, Document, TrainingSpec};
 use realsafe_train::{EpochMetrics, Progress, TrainingError, Watch, train};
 
-use crate::catalogue::catalogue;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::find::{Found, Role};
@@ -48,7 +47,7 @@ impl Train {
 
     fn load(&self) -> Result<TrainingSpec, Failure> {
         let found = Found { path: self.spec.clone(), role: Role::Named };
-        match self.overrides.load(&found, &catalogue()?)? {
+        match self.overrides.load(&found, &self.overrides.plugins.components(&[&self.spec])?.catalogue)? {
             Document::Training(training) => Ok(training),
             Document::Experiment(_) => Err(Diagnostics::from(experiment_instead(&self.spec)).into()),
         }

@@ -7,7 +7,7 @@ use realsafe_results::read_adversarials;
 use realsafe_runner::{InBall, Verified, Workshop, verify};
 use serde_json::{Value, json};
 
-use crate::catalogue::catalogue;
+use crate::catalogue::Components;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::selection::Selection;
@@ -30,9 +30,10 @@ impl VerifyAdversarials {
         let set = read_adversarials(&self.file)?;
         let locations = self.selection.overrides.data.locations();
         let mut judged = Vec::new();
-        for experiment in self.selection.experiments(&catalogue()?)? {
+        let Components { registry, catalogue } = self.selection.components()?;
+        for experiment in self.selection.experiments(&catalogue)? {
             let device = device::open(&self.selection.device_of(&experiment))?;
-            let verified = verify(&experiment, &set, &Workshop::new(&device, &locations))?;
+            let verified = verify(&experiment, &set, &Workshop::new(&device, &registry, &locations))?;
             judged.extend(verified.into_iter().map(|verified| (experiment.id.clone(), verified)));
         }
         self.show(&judged)?;

@@ -23,10 +23,10 @@ use std::sync::Arc;
 use burn::tensor::{Tensor, TensorData};
 use realsafe_core::projection::{per_row, project, steepest};
 use realsafe_core::{
-    DefendedModel, Logits, Loss, Model, Objective, Recipe, RecipeEntry, Stop, Trainable, TrainingBatch, fill_ball,
-    inventory,
+    CrossEntropy, DefendedModel, Logits, Loss, Model, Objective, Recipe, RecipeEntry, Stop, Trainable, TrainingBatch,
+    fill_ball, inventory,
 };
-use realsafe_plan::{Component, Fallback, Norm, Parameter, ParameterKind, Traits, Values};
+use realsafe_plan::{Component, Fallback, Norm, Origin, Parameter, ParameterKind, Traits, Values};
 
 use super::standard::cross_entropy;
 use crate::parameters::{
@@ -63,7 +63,7 @@ impl PgdTraining {
             images = project(self.norm, images + self.noise(batch), &batch.images, &eps);
         }
         for _ in 0..self.steps {
-            let gradient = victim.gradient(images.clone(), |logits| cotangent(logits, &batch.labels))?;
+            let gradient = gradient(&victim, images.clone(), &batch.labels)?;
             let moved = images + steepest(self.norm, gradient) * self.step_size;
             images = project(self.norm, moved, &batch.images, &eps);
         }
@@ -82,15 +82,14 @@ impl PgdTraining {
     }
 }
 
-/// The derivative of each row's cross-entropy with respect to its logits.
-fn cotangent(logits: Tensor<2>, labels: &[u32]) -> Result<Tensor<2>, Stop> {
-    let (dims, device) = (logits.dims(), logits.device());
+/// The gradient of each row's cross-entropy with respect to its image.
+fn gradient(victim: &DefendedModel, images: Tensor<4>, labels: &[u32]) -> Result<Tensor<4>, Stop> {
+    let tape = victim.forward(images)?;
+    let (dims, device) = (tape.logits.dims(), tape.logits.device());
     let mut derivatives = vec![0.0; dims[0] * dims[1]];
-    let logits = Logits::read(logits)?;
-    for ((row, label), derivative) in logits.rows().zip(labels).zip(derivatives.chunks_exact_mut(dims[1])) {
-        Loss::CrossEntropy.evaluate(row, *label, derivative);
-    }
-    Ok(Tensor::from_data(TensorData::new(derivatives, dims), &device))
+    let logits = Logits::read(tape.logits.clone())?;
+    CrossEntropy.evaluate(&logits, labels, &vec![None; labels.len()], &mut derivatives)?;
+    tape.pull(Tensor::from_data(TensorData::new(derivatives, dims), &device))
 }
 
 impl Recipe for PgdTraining {
@@ -104,6 +103,7 @@ inventory::submit! {
         component: Component {
             id: "pgd-at",
             revision: 1,
+            origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("pgd_at.rs"),
             parameters: &[
                 Parameter {

@@ -8,7 +8,7 @@
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::{Tensor, TensorData};
 use realsafe_core::{Objective, Recipe, RecipeEntry, Stop, Trainable, TrainingBatch, inventory};
-use realsafe_plan::{Component, Traits};
+use realsafe_plan::{Component, Origin, Traits};
 
 use crate::parameters::{
     BATCH_SIZE, DECAY, EPOCHS, LEARNING_RATE, MILESTONES, MOMENTUM, OPTIMIZER, SCHEDULE, WEIGHT_DECAY,
@@ -37,6 +37,7 @@ inventory::submit! {
         component: Component {
             id: "standard",
             revision: 1,
+            origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("standard.rs"),
             parameters: &[
                 EPOCHS,

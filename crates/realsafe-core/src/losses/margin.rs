@@ -1,0 +1,61 @@
+//! Margin: the largest other logit minus the logit of the class; positive when misclassified.
+//!
+//! ## What it does
+//! Raises the margin of the label, or lowers that of the target. The derivative is 1 for the strongest rival and −1 for the class.
+//!
+//! ## References
+//! Carlini, Wagner: Towards Evaluating the Robustness of Neural Networks, IEEE S&P 2017 (arXiv:1608.04644), f₆ without
+//! its confidence.
+
+use realsafe_plan::{Component, Origin, Traits};
+
+use super::{Loss, row_by_row};
+use crate::{Logits, LossEntry, Stop};
+
+/// The largest other logit minus the logit of the class.
+#[derive(Clone, Copy, Debug)]
+pub struct Margin;
+
+impl Loss for Margin {
+    fn evaluate(
+        &self,
+        logits: &Logits,
+        labels: &[u32],
+        targets: &[Option<u32>],
+        derivatives: &mut [f32],
+    ) -> Result<Vec<f32>, Stop> {
+        Ok(row_by_row(logits, labels, targets, derivatives, |logits, class, derivative| {
+            let rival = strongest_rival(logits, class);
+            derivative.fill(0.0);
+            derivative[rival] = 1.0;
+            derivative[class] = -1.0;
+            logits[rival] - logits[class]
+        }))
+    }
+}
+
+/// The class with the largest logit among all but `class`.
+fn strongest_rival(logits: &[f32], class: usize) -> usize {
+    let others = (0..logits.len()).filter(|other| *other != class);
+    others.reduce(|best, other| if logits[other] > logits[best] { other } else { best }).expect("at least two classes")
+}
+
+/// The margin of `class`: its logit minus the largest other one; negative when another class is predicted.
+pub fn margin(logits: &[f32], class: u32) -> f32 {
+    logits[class as usize] - logits[strongest_rival(logits, class as usize)]
+}
+
+inventory::submit! {
+    LossEntry {
+        component: Component {
+            id: "margin",
+            revision: 1,
+            origin: Origin::Crate(env!("CARGO_PKG_NAME")),
+            source: include_str!("margin.rs"),
+            parameters: &[],
+            example: "",
+            traits: Traits::Loss,
+        },
+        build: &|_, _| Ok(Box::new(Margin)),
+    }
+}

@@ -1,0 +1,7 @@
+//! The table of a plugin, driven as a host would.
+
+mod attacks;
+mod description;
+mod host;
+mod others;
+mod values;

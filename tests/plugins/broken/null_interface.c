@@ -1,0 +1,3 @@
+/* A component without functions. */
+#define INTERFACE NULL
+#include "plugin.h"

@@ -1,0 +1,3 @@
+/* A table that is too short for any version. */
+#define SIZE 16
+#include "plugin.h"

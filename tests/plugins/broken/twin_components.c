@@ -1,0 +1,3 @@
+/* Two components of one name. */
+#define COMPONENTS &component, &component
+#include "plugin.h"

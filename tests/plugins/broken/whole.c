@@ -1,0 +1,2 @@
+/* Nothing is wrong: the control of the others. */
+#include "plugin.h"
