@@ -1,7 +1,7 @@
 /*
  * The C ABI of realsafe-spec plugins, version 1.
  *
- * A plugin is a shared library with one exported function, `EntryFunction`, named `realsafe_plugin_v1`. It returns a
+ * A plugin is a shared library with one exported function, `RealsafeEntryFunction`, named `realsafe_plugin_v1`. It returns a
  * `RealsafePlugin`: a table that names the plugin and lists its components, each with its documentation, its
  * parameters and a table of functions. `realsafe_plugin.h` says the same in C and is generated from this file.
  *

@@ -4,9 +4,11 @@ use std::path::Path;
 
 const SOURCE: &str = include_str!("../src/lib.rs");
 
-/// Documentation without the link brackets of rustdoc, and with the name of the entry, which C has no constant for.
+/// Documentation without the link brackets of rustdoc, and with the names of C.
 fn plain(text: &str) -> String {
-    text.replace("[`", "`").replace("`]", "`").replace("REALSAFE_ENTRY", realsafe_abi::REALSAFE_ENTRY)
+    let entry = realsafe_abi::REALSAFE_ENTRY;
+    let text = text.replace("[`", "`").replace("`]", "`");
+    text.replace("`EntryFunction`", "`RealsafeEntryFunction`").replace("REALSAFE_ENTRY", entry)
 }
 
 /// The crate's own documentation as a C comment.

@@ -1,6 +1,5 @@
 //! What a plugin says about itself.
 
-use realsafe_abi::{REALSAFE_KIND_ATTACK, REALSAFE_KIND_DEFENSE, REALSAFE_KIND_LOSS, REALSAFE_KIND_MODEL};
 use serde::{Deserialize, Serialize};
 
 /// A plugin, as its table describes it.
@@ -70,16 +69,6 @@ impl Interface {
             Self::Defense(_) => "defense",
             Self::Model(_) => "model",
             Self::Loss => "loss",
-        }
-    }
-
-    /// The kind as the ABI numbers it.
-    pub const fn number(&self) -> u32 {
-        match self {
-            Self::Attack(_) => REALSAFE_KIND_ATTACK,
-            Self::Defense(_) => REALSAFE_KIND_DEFENSE,
-            Self::Model(_) => REALSAFE_KIND_MODEL,
-            Self::Loss => REALSAFE_KIND_LOSS,
         }
     }
 }

@@ -8,6 +8,7 @@
 
 mod aligned;
 mod arguments;
+mod call;
 mod callbacks;
 mod description;
 mod digest;
@@ -19,13 +20,15 @@ mod instance;
 mod load;
 mod local;
 mod manifest;
+mod operation;
+mod place;
 mod plugin;
 mod problem;
 mod process;
 mod protocol;
 mod remote;
-mod table;
 mod tables;
+mod thunks;
 mod trust;
 mod worker;
 

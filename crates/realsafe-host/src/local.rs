@@ -8,16 +8,11 @@ use realsafe_abi::{RealsafeBatch, RealsafeCost, RealsafePlan, RealsafeProblem, R
 
 use crate::aligned::{Aligned, Lent, LentMut};
 use crate::arguments::Values;
+use crate::call::call;
 use crate::gate::{Gate, expect, nonsense};
-use crate::instance::{Operation, Phase, Setting};
-use crate::table::call;
+use crate::operation::{Operation, Phase, Setting};
 use crate::tables::{Functions, Tables};
 use crate::{Argument, BatchView, Component, Failure, FailureKind, Plan, Problem, Shape, Work};
-
-/// The most bytes that an attack may keep per row.
-const MOST_STATE: u64 = 1 << 30;
-/// The most values of an image, and the most classes.
-const MOST_VALUES: u64 = 1 << 28;
 
 // SAFETY of the calls in this file: the functions come from a table that the plugin's entry returned, so they are what
 // the ABI says; all pointers point to as much as the ABI says, and outlive the calls.
@@ -59,15 +54,7 @@ impl Tables {
             // SAFETY: see above.
             unsafe { function(host, values.pointer(), values.count(), &mut raw) }
         })?;
-        let shape = Shape { channels: raw.channels, height: raw.height, width: raw.width, classes: raw.classes };
-        let sizes = [shape.channels, shape.height, shape.width, shape.classes];
-        let classes = u64::from(shape.classes);
-        let values = sizes[..3].iter().try_fold(1_u64, |product, size| product.checked_mul((*size).into()));
-        if sizes.contains(&0) || values.is_none_or(|values| values.max(classes) > MOST_VALUES) {
-            let text = format!("{} x {} x {} with {} classes", sizes[0], sizes[1], sizes[2], sizes[3]);
-            return Err(nonsense(format!("`{}` says that it takes images of {text}", component.id)));
-        }
-        Ok(shape)
+        Ok(Shape { channels: raw.channels, height: raw.height, width: raw.width, classes: raw.classes })
     }
 }
 
@@ -77,7 +64,7 @@ pub(crate) struct LocalInstance {
     component: usize,
     problem: Option<Problem>,
     instance: *mut c_void,
-    state_bytes: usize,
+    state_bytes: u64,
 }
 
 // SAFETY: the ABI says that an instance is used by one thread at a time, not always the same one.
@@ -129,17 +116,13 @@ impl LocalInstance {
         if let Functions::Attack(attack) = functions {
             let function = attack.state_bytes.ok_or_else(|| missing(description, "state_bytes"))?;
             // SAFETY: see above.
-            let bytes = unsafe { function(instance) };
-            if bytes > MOST_STATE {
-                return Err(nonsense(format!("`{}` wants to keep {bytes} bytes per row", description.id)));
-            }
-            created.state_bytes = bytes as usize;
+            created.state_bytes = unsafe { function(instance) };
         }
         Ok(created)
     }
 
     /// The number of bytes that an attack keeps per row.
-    pub(crate) fn state_bytes(&self) -> usize {
+    pub(crate) fn state_bytes(&self) -> u64 {
         self.state_bytes
     }
 
@@ -166,7 +149,7 @@ impl LocalInstance {
         expect(batch.eps, rows, "radii of the batch")?;
         expect(batch.samples, rows, "samples of the batch")?;
         expect(iterates, batch.images.len(), "iterates")?;
-        expect(state, rows * self.state_bytes, "bytes of the state")?;
+        expect(state, rows.saturating_mul(self.state_bytes as usize), "bytes of the state")?;
         let (images, labels, targets) = (Lent::new(batch.images), Lent::new(batch.labels), Lent::new(batch.targets));
         let (eps, samples) = (Lent::new(batch.eps), Lent::new(batch.samples));
         let (mut iterates, mut state) = (LentMut::new(iterates), LentMut::new(state));

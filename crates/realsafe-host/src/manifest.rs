@@ -99,8 +99,7 @@ impl Manifest {
     /// It cannot be written.
     pub fn write_beside(&self, library: &Path) -> Result<PathBuf, ManifestError> {
         let path = manifest_path(library);
-        let text = toml::to_string(self)
-            .map_err(|error| ManifestError::Malformed { path: path.clone(), reason: error.to_string() })?;
+        let text = toml::to_string(self).map_err(std::io::Error::other)?;
         replace(&path, &text)?;
         Ok(path)
     }

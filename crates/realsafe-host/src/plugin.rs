@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use realsafe_abi::RealsafePlugin;
 
-use crate::gate::{Rights, guarded};
-use crate::instance::{Instance, Setting, Shared};
+use crate::gate::{Rights, guarded, nonsense};
+use crate::instance::{Instance, Shared};
 use crate::load::load;
 use crate::local::LocalInstance;
+use crate::operation::Setting;
 use crate::remote::{Pool, RemoteInstance};
 use crate::tables::Tables;
 use crate::{
@@ -108,7 +109,7 @@ impl Plugin {
             Home::Here(tables) => tables.shape(component, &arguments, gate),
             Home::Workers(pool) => pool.shape(component, arguments, gate),
         });
-        shape
+        shape.and_then(check_shape)
     }
 
     /// Creates an attack.
@@ -125,7 +126,7 @@ impl Plugin {
             return Err(wrong_kind(component, "an attack"));
         };
         let (instance, warnings) = self.create(component, &Setting::Attack(*problem), arguments)?;
-        Ok(AttackInstance::new(instance, attack, *problem, warnings))
+        AttackInstance::new(instance, attack, *problem, warnings)
     }
 
     /// Creates a defense.
@@ -195,6 +196,22 @@ fn early(arguments: &[Argument]) -> Vec<Argument> {
         other => other.clone(),
     };
     arguments.iter().map(blank).collect()
+}
+
+/// The most values of an image, and the most classes.
+const MOST_VALUES: u64 = 1 << 28;
+
+fn check_shape(shape: Shape) -> Result<Shape, Failure> {
+    let Shape { channels, height, width, classes } = shape;
+    let product =
+        [height, width].iter().try_fold(u64::from(channels), |product, size| product.checked_mul((*size).into()));
+    let fits = |size: u64| (1..=MOST_VALUES).contains(&size);
+    if product.is_some_and(fits) && fits(classes.into()) {
+        return Ok(shape);
+    }
+    Err(nonsense(format!(
+        "the model says that it takes images of {channels} x {height} x {width} with {classes} classes"
+    )))
 }
 
 fn wrong_kind(component: usize, kind: &str) -> Failure {

@@ -206,7 +206,10 @@ impl Process {
             descriptors
                 .extend(self.output.as_ref().map(|output| PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN)));
             let interval = Timespec { tv_sec: 0, tv_nsec: INTERVAL.as_nanos() as i64 };
+            // What a process forks may hold its end of the stream open.
+            let ended = matches!(self.child.try_wait(), Ok(Some(_)));
             match poll(&mut descriptors, Some(&interval)) {
+                Ok(0) if ended => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(0) | Err(Errno::INTR) => continue,
                 Ok(_) => {}
                 Err(error) => return Err(error.into()),

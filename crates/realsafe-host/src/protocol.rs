@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::aligned::Aligned;
 use crate::gate::{Gate, nonsense};
-use crate::instance::{Operation, Phase, Setting};
-use crate::table::MOST_NUMBERS;
+use crate::operation::{Operation, Phase, Setting};
+use crate::thunks::MOST_NUMBERS;
 use crate::{Argument, Callbacks, Description, Digest, Failure, LoadError, Plan, Shape, Work};
 
 /// What the host wants of a worker.
@@ -66,7 +66,7 @@ pub(crate) enum Outcome {
     Shape(Shape),
     /// The number of bytes that an attack keeps per row.
     Created {
-        state_bytes: usize,
+        state_bytes: u64,
     },
 }
 

@@ -8,7 +8,7 @@ use bytemuck::{cast_slice, cast_slice_mut};
 
 use crate::aligned::Aligned;
 use crate::gate::{Gate, expect, nonsense};
-use crate::instance::{Operation, Phase, Setting};
+use crate::operation::{Operation, Phase, Setting};
 use crate::process::Process;
 use crate::protocol::{Answer, Outcome, Report, Request};
 use crate::{Argument, BatchView, Description, Digest, Failure, LoadError, Plan, Shape, Workers};
@@ -146,7 +146,7 @@ pub(crate) struct RemoteInstance {
     pool: Pool,
     /// Taken out only when this is dropped.
     process: Option<Process>,
-    state_bytes: usize,
+    state_bytes: u64,
 }
 
 impl RemoteInstance {
@@ -167,7 +167,7 @@ impl RemoteInstance {
         Ok(created)
     }
 
-    pub(crate) fn state_bytes(&self) -> usize {
+    pub(crate) fn state_bytes(&self) -> u64 {
         self.state_bytes
     }
 

@@ -96,11 +96,7 @@ impl Lock {
         lock.pins.retain(|other| other.path != pin.path);
         lock.pins.push(pin);
         lock.pins.sort();
-        let text = toml::to_string(&lock).map_err(|error| LockError::Malformed {
-            path: path.to_owned(),
-            line: 1,
-            reason: error.to_string(),
-        })?;
+        let text = toml::to_string(&lock).map_err(std::io::Error::other)?;
         replace(path, &format!("# Plugins that may be loaded; written by `realsafe-spec plugin trust`.\n\n{text}"))?;
         Ok(lock)
     }

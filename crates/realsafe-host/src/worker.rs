@@ -13,9 +13,9 @@ use rustix::process::{Signal, getpid, kill_process};
 
 use crate::aligned::Aligned;
 use crate::gate::{Gate, Rights, guarded, nonsense};
-use crate::instance::Setting;
 use crate::load::load;
 use crate::local::LocalInstance;
+use crate::operation::Setting;
 use crate::protocol::{Answer, Asking, Outcome, Question, Reply, Report, Request};
 use crate::tables::Tables;
 use crate::{Attack, BatchView, Failure, Interface, Problem, frame};

@@ -79,7 +79,7 @@ impl Component {
             kind,
             revision: self.about.revision,
             id: RealsafeText::new(self.about.id),
-            documentation: RealsafeText::new(self.about.documentation),
+            documentation: RealsafeText::new(manual(self.about.documentation)),
             example: RealsafeText::new(self.about.example),
             parameters: parameters.as_ptr().cast(),
             parameter_count: parameters.len() as u64,
@@ -159,6 +159,13 @@ impl Plugin {
             }))
         })
     }
+}
+
+/// The header of a source file without its marks, or the text itself.
+fn manual(documentation: &'static str) -> &'static str {
+    let header = documentation.lines().map_while(|line| line.strip_prefix("//!"));
+    let lines: Vec<&str> = header.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+    if lines.is_empty() { documentation } else { lines.join("\n").leak() }
 }
 
 /// Pointers to tables. Both live as long as the process, as tables have to.

@@ -9,7 +9,7 @@
 
 enum behaviour {
     WELL, CRASH, ABORT, HANG, POLL, MEMORY, PRINT, PRINT_MUCH, LEAK, IGNORE, EXIT, NULL_POINTER, SECOND_TAPE, SURROGATE,
-    SILENT, SPEAK, PROCESS, STALE_TAPE, CROWD, BAD_ROLE, MANY_NUMBERS,
+    SILENT, SPEAK, PROCESS, STALE_TAPE, CROWD, BAD_ROLE, MANY_NUMBERS, FORK,
 };
 
 typedef struct {
@@ -124,6 +124,9 @@ static RealsafeStatus misbehave(Attack *attack, const RealsafeHost *host, const 
         host->discard(host->context, tape);
         return host->pull(host->context, tape, logits, iterates);
     case BAD_ROLE: return host->scores(host->context, 0, 1, rows, iterates, 9, logits);
+    case FORK:
+        if (!fork()) for (;;) sleep(1);
+        abort();
     case MANY_NUMBERS: return host->random(host->context, 0, 0, 0, 1, UINT64_MAX, iterates);
     }
     return REALSAFE_OK;

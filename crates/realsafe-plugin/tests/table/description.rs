@@ -2,13 +2,30 @@
 
 use realsafe_plugin::abi::*;
 use realsafe_plugin::{
-    About, Attack, Batch, Component, Cost, Error, Goal, Norm, Package, Parameter, Plan, Plugin, Problem, Rows, Values,
-    Victim, access,
+    About, Attack, Batch, Component, Cost, Error, Goal, Loss, Norm, Package, Parameter, Plan, Plugin, Problem, Rows,
+    Values, Victim, access,
 };
 
 use crate::host::read;
 
 struct Quiet;
+
+/// As `include_str!` gives it.
+const SOURCE: &str = "//! Sums up.\n//!\n//!   - Indented.\n\nuse core::mem;\n//! Not of the header.\n";
+
+struct Documented;
+
+impl Loss for Documented {
+    const ABOUT: About = About { id: "documented", revision: 1, documentation: SOURCE, example: "", parameters: &[] };
+
+    fn create(_: &Values<'_>) -> Result<Self, Error> {
+        Ok(Self)
+    }
+
+    fn evaluate(&self, logits: &[f32], _: u32, _: Option<u32>, _: &mut [f32]) -> Result<f32, Error> {
+        Ok(logits.iter().sum())
+    }
+}
 
 impl Attack for Quiet {
     const ABOUT: About = About {
@@ -61,7 +78,7 @@ static PLUGIN: Plugin = Plugin::new(
     &[Component::attack::<Quiet>(), Component::attack::<Quiet>()],
 );
 
-realsafe_plugin::plugin!(static PACKAGE: [attack Quiet]);
+realsafe_plugin::plugin!(static PACKAGE: [attack Quiet, loss Documented]);
 
 #[test]
 fn plugins_name_themselves_and_their_components() {
@@ -111,4 +128,11 @@ fn packages_are_described_by_cargo() {
     // SAFETY: tables live as long as the process.
     let texts = unsafe { [read(table.name), read(table.version), read(table.licence)] };
     assert_eq!(texts, ["realsafe-plugin", env!("CARGO_PKG_VERSION"), "MIT OR Apache-2.0"]);
+}
+
+#[test]
+fn manuals_may_be_headers_of_source_files() {
+    // SAFETY: tables live as long as the process.
+    let manual = unsafe { read((**PACKAGE.table().components.add(1)).documentation) };
+    assert_eq!(manual, "Sums up.\n\n  - Indented.");
 }

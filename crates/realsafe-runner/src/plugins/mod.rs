@@ -2,12 +2,15 @@
 
 mod attack;
 mod component;
+mod conformance;
 mod oracle;
 mod parts;
 
 use realsafe_core::{AttackEntry, ComponentFailure, DefenseEntry, Entry, LossEntry, ModelEntry, Registry, Stop};
 use realsafe_host::{Failure, FailureKind, Interface, Plugin};
-use realsafe_plan::{Cost, Values, check_component};
+use realsafe_plan::{Cost, Traits, Values, check_component};
+
+pub use conformance::{Finding, conformance};
 
 use component::{arguments, attack_traits, component, defense_traits, model_traits};
 
@@ -16,34 +19,39 @@ use component::{arguments, attack_traits, component, defense_traits, model_trait
 /// # Errors
 /// A component that no spec could use.
 pub fn register(plugin: &Plugin, registry: &mut Registry) -> Result<(), String> {
-    for (index, described) in plugin.description().components.iter().enumerate() {
-        let part = Part { plugin: plugin.clone(), index };
-        let entry = match described.interface {
-            Interface::Attack(facts) => {
-                let traits = attack_traits(&part, &facts);
-                let build = keep(move |values: &Values, context: &_| attack::build(&part, values, context));
-                Entry::Attack(keep(AttackEntry { component: component(plugin, described, traits), build }))
-            }
-            Interface::Defense(facts) => {
-                let traits = defense_traits(&facts);
-                let build = keep(move |values: &Values, locations: &_| parts::defense(&part, values, locations));
-                Entry::Defense(keep(DefenseEntry { component: component(plugin, described, traits), build }))
-            }
-            Interface::Model(facts) => {
-                let traits = model_traits(&part, &facts);
-                let build = keep(move |values: &Values, locations: &_, _: &_| parts::model(&part, values, locations));
-                Entry::Model(keep(ModelEntry { component: component(plugin, described, traits), build }))
-            }
-            Interface::Loss => {
-                let build = keep(move |values: &Values, locations: &_| parts::loss(&part, values, locations));
-                let traits = realsafe_plan::Traits::Loss;
-                Entry::Loss(keep(LossEntry { component: component(plugin, described, traits), build }))
-            }
-        };
+    for index in 0..plugin.description().components.len() {
+        let entry = entry(plugin, index);
         check_component(entry.component())?;
         registry.add(entry);
     }
     Ok(())
+}
+
+/// A component of a plugin as an entry of the registry.
+fn entry(plugin: &Plugin, index: usize) -> Entry {
+    let described = &plugin.description().components[index];
+    let part = Part { plugin: plugin.clone(), index };
+    match described.interface {
+        Interface::Attack(facts) => {
+            let traits = attack_traits(&part, &facts);
+            let build = keep(move |values: &Values, context: &_| attack::build(&part, values, context));
+            Entry::Attack(keep(AttackEntry { component: component(plugin, described, traits), build }))
+        }
+        Interface::Defense(facts) => {
+            let traits = defense_traits(&facts);
+            let build = keep(move |values: &Values, locations: &_| parts::defense(&part, values, locations));
+            Entry::Defense(keep(DefenseEntry { component: component(plugin, described, traits), build }))
+        }
+        Interface::Model(facts) => {
+            let traits = model_traits(&part, &facts);
+            let build = keep(move |values: &Values, locations: &_, _: &_| parts::model(&part, values, locations));
+            Entry::Model(keep(ModelEntry { component: component(plugin, described, traits), build }))
+        }
+        Interface::Loss => {
+            let build = keep(move |values: &Values, locations: &_| parts::loss(&part, values, locations));
+            Entry::Loss(keep(LossEntry { component: component(plugin, described, Traits::Loss), build }))
+        }
+    }
 }
 
 /// A component of a plugin.

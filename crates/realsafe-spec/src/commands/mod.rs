@@ -7,6 +7,7 @@ mod explain;
 mod list;
 mod merge;
 mod plan;
+mod plugin;
 mod report;
 mod run;
 mod schema;
@@ -25,6 +26,7 @@ pub(crate) enum Command {
     Plan(plan::Plan),
     List(list::List),
     Explain(explain::Explain),
+    Plugin(plugin::Plugins),
     Devices(devices::Devices),
     Report(report::Report),
     Merge(merge::Merge),
@@ -47,6 +49,7 @@ impl Command {
             Self::Plan(command) => command.execute(),
             Self::List(command) => command.execute(),
             Self::Explain(command) => command.execute(),
+            Self::Plugin(command) => command.execute(),
             Self::Devices(command) => command.execute(),
             Self::Report(command) => command.execute(),
             Self::Merge(command) => command.execute(),

@@ -2,5 +2,6 @@
 
 mod command;
 mod messages;
+mod plugin;
 mod quickstart;
 mod specs;
