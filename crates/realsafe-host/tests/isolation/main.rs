@@ -3,6 +3,7 @@
 mod containment;
 mod driver;
 mod equality;
+mod examples;
 #[path = "../support/library.rs"]
 mod library;
 mod oracle;

@@ -1,6 +1,6 @@
 //! Libraries that the tests compile.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use realsafe_host::Digest;
@@ -16,15 +16,20 @@ pub(crate) struct Library {
 impl Library {
     /// Compiles a C file of `tests/c`.
     pub(crate) fn compile(source: &str, flags: &[&str]) -> Self {
-        let crate_folder = env!("CARGO_MANIFEST_DIR");
+        Self::compile_file(&Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/c/{source}.c")), flags)
+    }
+
+    /// Compiles any C file.
+    pub(crate) fn compile_file(source: &Path, flags: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
-        let path = folder.path().join(format!("lib{source}.so"));
+        let name = source.file_stem().unwrap().to_string_lossy();
+        let path = folder.path().join(format!("lib{name}.so"));
         let status = Command::new("cc")
             .args(["-shared", "-fPIC", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-o"])
             .arg(&path)
             .args(flags)
-            .arg(format!("{crate_folder}/tests/c/{source}.c"))
-            .arg(format!("-I{crate_folder}/../realsafe-abi"))
+            .arg(source)
+            .arg(concat!("-I", env!("CARGO_MANIFEST_DIR"), "/../realsafe-abi"))
             .status()
             .unwrap();
         assert!(status.success(), "cc failed");

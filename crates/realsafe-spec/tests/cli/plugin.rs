@@ -73,6 +73,8 @@ fn follow(language: &str, kind: &str, options: &str) -> Value {
     assert_eq!(shown.code, Some(0), "{shown}");
     let listed = folder.call(&format!("plugin list --plugin {library}"));
     assert!(!listed.stdout.contains("not trusted") && listed.stdout.contains(&format!("{kind} {name}")), "{listed}");
+    let checked = folder.call(&format!("plugin check {library} {options}"));
+    assert_eq!(checked.code, Some(0), "{checked}");
     let ran = folder.call(&run);
     assert_eq!(ran.code, Some(0), "{ran}");
     assert!(ran.stdout.contains(&name), "{ran}");

@@ -51,7 +51,7 @@ struct Particulars {
     description: &'static str,
     source: &'static str,
     example: &'static str,
-    /// What `run` needs beside the plugin.
+    /// What `check` and `run` need beside the plugin.
     options: &'static str,
     files: &'static [Template],
 }
@@ -185,7 +185,7 @@ impl New {
         }
         print(&format!(
             "{folder}: {description} in {language}; README.md tells the rest\n\n  cd {folder}\n  {build}\n  \
-             realsafe-spec plugin trust {library}\n  realsafe-spec plugin check {library}\n  \
+             realsafe-spec plugin trust {library}\n  realsafe-spec plugin check {library}{options}\n  \
              realsafe-spec run example.toml --plugin {library}{options}\n",
             folder = folder.display(),
             language = if self.language == Language::Rust { "Rust" } else { "C" },
