@@ -6,7 +6,7 @@ mod run;
 mod verify;
 mod workshop;
 
-pub use plugins::{Finding, conformance, register};
+pub use plugins::{Finding, components, conformance, register};
 pub use run::{Event, Options, RunError, Totals, default_jobs, host, run};
 pub use verify::{InBall, Verified, verify};
 pub use workshop::{BuildError, Workshop};

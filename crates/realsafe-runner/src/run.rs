@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use realsafe_core::device::{self, DeviceProblem};
-use realsafe_core::{Control, Locations, Registry, Stop, panic_message};
+use realsafe_core::{Control, Stop, device, panic_message};
 use realsafe_plan::{Cell, Partition, Plan};
 use realsafe_results::{CellRecord, Conflict, Journal, Put, Status, Store};
 
@@ -79,9 +78,6 @@ pub struct Totals {
 /// Why a run cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The device is missing.
-    #[error(transparent)]
-    Device(#[from] DeviceProblem),
     /// A component cannot be built.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -109,7 +105,7 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Computes the cells of a plan that the store lacks.
+/// Computes the cells of a plan that the store lacks. `device_name` is that of the workshop's device, for the journal.
 ///
 /// Setting `cancelled` abandons the running cells at their next step; everything stored stays.
 ///
@@ -119,13 +115,11 @@ pub fn run(
     plan: &Plan,
     store: &Store,
     device_name: &str,
-    registry: &Arc<Registry>,
-    locations: &Locations,
+    workshop: &Workshop,
     options: &Options,
     cancelled: &Arc<AtomicBool>,
     observe: &(dyn Fn(Event<'_>) + Send + Sync),
 ) -> Result<Totals, RunError> {
-    let device = device::open(device_name)?;
     let ours = plan.cells.iter().enumerate();
     let ours =
         ours.filter(|(index, cell)| options.partition.is_none_or(|partition| partition.keeps(*index, &cell.key)));
@@ -134,7 +128,6 @@ pub fn run(
     let pending: Vec<&Cell> = ours.iter().copied().filter(lacks).collect();
     let stored = ours.len() - pending.len();
     observe(Event::Planned { cells: ours.len(), stored });
-    let workshop = Workshop::new(&device, registry, locations);
     for experiment in &plan.experiments {
         if pending.iter().any(|cell| cell.experiment == experiment.id) {
             workshop.prepare(experiment)?;
@@ -161,7 +154,7 @@ fn has_images(store: &Store, cell: &Cell) -> bool {
 
 /// The workers of a run and what they share.
 struct Shift<'a> {
-    workshop: Workshop,
+    workshop: &'a Workshop,
     store: &'a Store,
     device_name: &'a str,
     options: &'a Options,
@@ -235,16 +228,16 @@ impl Shift<'_> {
         let stepped = |rows| (self.observe)(Event::Stepped { rows });
         let control = Control { cancelled: &self.cancelled, stepped: &stepped };
         let computed =
-            catch_unwind(AssertUnwindSafe(|| compute(cell, &self.workshop, control, self.options.save_adversarials)));
+            catch_unwind(AssertUnwindSafe(|| compute(cell, self.workshop, control, self.options.save_adversarials)));
         match computed {
             Ok(Err(error)) => match error.status() {
-                Some(status) => failed(cell, &self.workshop, status, &error.to_string()),
+                Some(status) => failed(cell, self.workshop, status, &error.to_string()),
                 None => Err(error),
             },
             Ok(result) => result,
             Err(panic) => {
                 let reason = format!("the attack panicked: {}", panic_message(&*panic));
-                failed(cell, &self.workshop, Status::Failed, &reason)
+                failed(cell, self.workshop, Status::Failed, &reason)
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use realsafe_core::{
     Attack, AttackEntry, Batch, Labels, Locations, Model, ModelEntry, Registry, Role, Stop, inventory, state,
 };
@@ -13,7 +13,7 @@ use realsafe_plan::{
     load_spec,
 };
 use realsafe_results::{CellRecord, Status, Store};
-use realsafe_runner::{Event, Options, Totals};
+use realsafe_runner::{Event, Options, Totals, Workshop};
 
 extern crate realsafe_attacks as _;
 extern crate realsafe_data as _;
@@ -138,13 +138,13 @@ fn run(folder: &Path, spec: &str) -> (Totals, Vec<Option<CellRecord>>, Vec<Strin
             failures.lock().unwrap().push(reason.to_owned());
         }
     };
-    let locations = Locations { data: folder.to_owned() };
+    let registry = Arc::new(Registry::linked());
+    let workshop = Workshop::new(&Device::flex(), &registry, &Locations { data: folder.to_owned() });
     let totals = realsafe_runner::run(
         &plan,
         &store,
         "flex",
-        &Arc::new(Registry::linked()),
-        &locations,
+        &workshop,
         &options,
         &Default::default(),
         &observe,

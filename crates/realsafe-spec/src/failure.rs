@@ -100,7 +100,6 @@ impl From<BuildError> for Failure {
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         match error {
-            RunError::Device(problem) => problem.into(),
             RunError::Build(error) => error.into(),
             RunError::Store(error) => error.into(),
             RunError::Images(_) => Self::new(Exit::Invalid, error.to_string()),

@@ -8,7 +8,7 @@ mod parts;
 
 use realsafe_core::{AttackEntry, ComponentFailure, DefenseEntry, Entry, LossEntry, ModelEntry, Registry, Stop};
 use realsafe_host::{Failure, FailureKind, Interface, Plugin};
-use realsafe_plan::{Cost, Traits, Values, check_component};
+use realsafe_plan::{Component, Cost, Traits, Values, check_component};
 
 pub use conformance::{Finding, conformance};
 
@@ -19,12 +19,20 @@ use component::{arguments, attack_traits, component, defense_traits, model_trait
 /// # Errors
 /// A component that no spec could use.
 pub fn register(plugin: &Plugin, registry: &mut Registry) -> Result<(), String> {
-    for index in 0..plugin.description().components.len() {
-        let entry = entry(plugin, index);
+    for entry in entries(plugin) {
         check_component(entry.component())?;
         registry.add(entry);
     }
     Ok(())
+}
+
+/// The descriptions of all components of a plugin, as specs see them.
+pub fn components(plugin: &Plugin) -> Vec<&'static Component> {
+    entries(plugin).map(|entry| entry.component()).collect()
+}
+
+fn entries(plugin: &Plugin) -> impl Iterator<Item = Entry> {
+    (0..plugin.description().components.len()).map(|index| entry(plugin, index))
 }
 
 /// A component of a plugin as an entry of the registry.

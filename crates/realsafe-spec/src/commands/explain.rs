@@ -80,13 +80,13 @@ impl Explain {
         if attack.minimises_distance {
             let _ = writeln!(text, "looks for the smallest distance: runs once, whatever the list of eps");
         }
-        if let Ok(chosen) = parse_component(component, "", catalogue, &self.data.environment()) {
-            if let Ok(Cost { queries, forwards, backwards }) = (attack.cost)(&chosen.values) {
-                let _ = writeln!(
-                    text,
-                    "cost per sample by default, at most: {queries} queries, {forwards} forward and {backwards} backward passes"
-                );
-            }
+        if let Ok(chosen) = parse_component(component, "", catalogue, &self.data.environment())
+            && let Ok(Cost { queries, forwards, backwards }) = (attack.cost)(&chosen.values)
+        {
+            let _ = writeln!(
+                text,
+                "cost per sample by default, at most: {queries} queries, {forwards} forward and {backwards} backward passes"
+            );
         }
         text
     }

@@ -3,9 +3,10 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use realsafe_core::device;
 use realsafe_plan::Partition;
 use realsafe_results::{Error, Report, Store, Verdict, WORST_CASE, export_adversarials, render, write_report};
-use realsafe_runner::{Options, Totals, default_jobs};
+use realsafe_runner::{Options, Totals, Workshop, default_jobs};
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
@@ -72,8 +73,8 @@ impl Run {
             };
             let locations = self.selection.overrides.data.locations();
             let observe = |event: realsafe_runner::Event<'_>| progress.observe(event);
-            let totals =
-                realsafe_runner::run(&plan, store, device, &work.registry, &locations, &options, &cancelled, &observe)?;
+            let workshop = Workshop::new(&device::open(device)?, &work.registry, &locations);
+            let totals = realsafe_runner::run(&plan, store, device, &workshop, &options, &cancelled, &observe)?;
             all.computed += totals.computed;
             all.stored += totals.stored;
             all.failed += totals.failed;

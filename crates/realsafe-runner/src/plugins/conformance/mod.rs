@@ -11,7 +11,7 @@ use realsafe_core::{Entry, Locations, Registry, Stop};
 use realsafe_host::Plugin;
 use realsafe_plan::{Catalogue, Environment, parse_component};
 
-use super::entry;
+use super::entries;
 
 /// What a check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +34,7 @@ pub fn conformance(
     environment: &Environment<'_>,
     report: &mut dyn FnMut(Finding),
 ) {
-    for index in 0..plugin.description().components.len() {
-        let entry = entry(plugin, index);
+    for entry in entries(plugin) {
         let component = entry.component();
         let mut bench = Bench { component: component.id, registry, report };
         let chosen = parse_component(component, component.example, catalogue, environment);

@@ -111,22 +111,16 @@ fn images([channels, height, width]: [usize; 3], purpose: u64) -> Tensor<4> {
 }
 
 fn rows(bench: &mut Bench<'_>, shape: [usize; 3], function: Function<'_>) {
-    let result = || -> Result<(Vec<f32>, Vec<f32>, Vec<f32>), Stop> {
-        let alone = images(shape, 0).narrow(0, 2, 1);
-        Ok((function(images(shape, 0))?, function(images(shape, 0))?, function(alone)?))
-    };
-    match result() {
-        Ok((first, second, alone)) => {
-            let differs = || "the second time it gave something else".to_owned();
-            bench.note("two calls give the same", ensure(first == second, differs));
-            let among = &first[2 * alone.len()..3 * alone.len()];
-            let differs = || "a row got something else alone than among others".to_owned();
-            bench.note("a row's result does not depend on its neighbours", ensure(among == alone, differs));
-        }
-        Err(stop) => {
-            bench.note("two calls give the same", Err(told(&stop)));
-        }
-    }
+    let call = |images: Tensor<4>| function(images).map_err(|stop| told(&stop));
+    let again = call(images(shape, 0)).and_then(|first| Ok((call(images(shape, 0))?, first)));
+    let differs = || "the second time it gave something else".to_owned();
+    let again = again.and_then(|(second, first)| ensure(first == second, differs).map(|()| first));
+    let Some(together) = bench.require("two calls give the same", again) else { return };
+    let alone = call(images(shape, 0).narrow(0, 2, 1)).and_then(|alone| {
+        let among = together.get(2 * alone.len()..3 * alone.len());
+        ensure(among == Some(&alone), || "a row got something else alone than among others".to_owned())
+    });
+    bench.note("a row's result does not depend on its neighbours", alone);
 }
 
 /// Compares a vector-Jacobian product with finite differences along random directions.

@@ -3,13 +3,10 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use realsafe_abi::{
-    REALSAFE_ACCESS_LABELS, REALSAFE_ACCESS_NONE, REALSAFE_ACCESS_SCORES, REALSAFE_GRADIENT_EXACT,
-    REALSAFE_GRADIENT_IDENTITY, REALSAFE_L2, REALSAFE_LINF, REALSAFE_MAJOR, REALSAFE_TARGETED,
-    REALSAFE_TARGETED_MISCLASSIFY, REALSAFE_UNTARGETED,
-};
-use realsafe_host::{Attack, Component, Description, Interface, Manifest, Plugin};
-use realsafe_plan::{Access, Goal, GradientMode, Norm};
+use realsafe_abi::REALSAFE_MAJOR;
+use realsafe_host::{Description, Manifest, Plugin};
+use realsafe_plan::{Component, Goal, GradientMode, Norm, Traits};
+use realsafe_runner::components;
 use serde_json::{Value, json};
 
 use super::load;
@@ -66,8 +63,8 @@ fn text(plugin: &Plugin, description: &Description) -> String {
     fact("licence", &description.licence);
     fact("homepage", &description.homepage);
     fact("abi", &format!("{REALSAFE_MAJOR}.{}", description.minor));
-    for component in &description.components {
-        let _ = write!(text, "\n{} {}\n{}\n", component.interface.kind(), component.id, component.summary());
+    for component in components(plugin) {
+        let _ = write!(text, "\n{} {}\n{}\n", component.kind().name(), component.id, component.summary());
         for (name, value) in facts(component) {
             let words = value.as_array().map_or_else(|| vec![&value], |values| values.iter().collect());
             let words: Vec<&str> = words.into_iter().filter_map(Value::as_str).collect();
@@ -80,7 +77,7 @@ fn text(plugin: &Plugin, description: &Description) -> String {
 fn object(plugin: &Plugin, description: &Description) -> Value {
     let component = |component: &Component| {
         let mut object = json!({
-            "kind": component.interface.kind(),
+            "kind": component.kind().name(),
             "name": component.id,
             "revision": component.revision,
             "summary": component.summary(),
@@ -99,56 +96,30 @@ fn object(plugin: &Plugin, description: &Description) -> Value {
         "licence": description.licence,
         "homepage": description.homepage,
         "abi": format!("{REALSAFE_MAJOR}.{}", description.minor),
-        "components": description.components.iter().map(component).collect::<Value>(),
+        "components": components(plugin).into_iter().map(component).collect::<Value>(),
     })
 }
 
-/// What a component says about its interface: words, or lists of words.
+/// What is particular to the kind of a component: words, or lists of words.
 fn facts(component: &Component) -> Vec<(&'static str, Value)> {
-    let derivative = |pull| ("derivative", if pull { "its own" } else { "none" }.into());
-    match component.interface {
-        Interface::Attack(attack) => {
+    let names = |names: Vec<&str>| Value::from(names);
+    match &component.traits {
+        Traits::Attack(attack) => {
+            let sees = [attack.access.name()].into_iter().chain(attack.surrogates.then_some("surrogates"));
             let minimises = attack.minimises_distance.then(|| ("minimises", "distance".into()));
             let facts = [
-                ("sees", sees(&attack)),
-                ("norms", names(attack.norms, &NORMS)),
-                ("goals", names(attack.goals, &GOALS)),
+                ("sees", names(sees.collect())),
+                ("norms", names(attack.norms.iter().copied().map(Norm::name).collect())),
+                ("goals", names(attack.goals.iter().copied().map(Goal::name).collect())),
             ];
             facts.into_iter().chain(minimises).collect()
         }
-        Interface::Defense(defense) => {
-            let gradient = match defense.gradient {
-                REALSAFE_GRADIENT_EXACT => GradientMode::Exact,
-                REALSAFE_GRADIENT_IDENTITY => GradientMode::Identity,
-                _ => GradientMode::Blocked,
-            };
-            vec![derivative(defense.pull), ("gradient", gradient.name().into())]
+        Traits::Defense(defense) => {
+            vec![("gradients", names(defense.gradients.iter().copied().map(GradientMode::name).collect()))]
         }
-        Interface::Model(model) => vec![derivative(model.pull)],
-        Interface::Loss => Vec::new(),
+        Traits::Model(model) => {
+            vec![("gradients", names(model.differentiable.then_some("exact").into_iter().collect()))]
+        }
+        Traits::Dataset(_) | Traits::Recipe | Traits::Loss => Vec::new(),
     }
-}
-
-/// The names of norms by their bits in the ABI.
-const NORMS: [(u32, &str); 2] = [(REALSAFE_LINF, Norm::Linf.name()), (REALSAFE_L2, Norm::L2.name())];
-/// The names of goals by their bits in the ABI.
-const GOALS: [(u32, &str); 3] = [
-    (REALSAFE_UNTARGETED, Goal::Untargeted.name()),
-    (REALSAFE_TARGETED, Goal::Targeted.name()),
-    (REALSAFE_TARGETED_MISCLASSIFY, Goal::TargetedMisclassify.name()),
-];
-
-fn names(bits: u32, of: &[(u32, &str)]) -> Value {
-    of.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, name)| *name).collect()
-}
-
-/// What an attack sees of its victim, and whether it uses surrogates.
-fn sees(attack: &Attack) -> Value {
-    let access = match attack.access {
-        REALSAFE_ACCESS_NONE => Access::Nothing,
-        REALSAFE_ACCESS_LABELS => Access::Labels,
-        REALSAFE_ACCESS_SCORES => Access::Scores,
-        _ => Access::Gradients,
-    };
-    [access.name()].into_iter().chain(attack.surrogates.then_some("surrogates")).collect()
 }
