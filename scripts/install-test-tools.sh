@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Installs what the `wgpu` tests need on a Debian machine without a GPU: the Vulkan loader and lavapipe, Mesa's
-# Vulkan driver for CPUs. Does nothing where both are there.
+# Installs what some tests need on a Debian machine: for `wgpu` without a GPU the Vulkan loader and lavapipe, Mesa's
+# Vulkan driver for CPUs; for scripts/valgrind.sh valgrind. Does nothing where all are there.
 set -euo pipefail
 
-packages=(libvulkan1 mesa-vulkan-drivers)
+packages=(libvulkan1 mesa-vulkan-drivers valgrind)
 if dpkg-query --show --showformat='${db:Status-Status}\n' "${packages[@]}" 2>/dev/null |
     grep --count --line-regexp installed | grep --quiet --line-regexp "${#packages[@]}"; then
-    echo "Vulkan for CPUs is already there" >&2
+    echo "${packages[*]}: already there" >&2
     exit
 fi
 if ! command -v apt-get >/dev/null; then
-    echo "error: install the Vulkan loader and Mesa's lavapipe (on Debian: ${packages[*]}) by hand" >&2
+    echo "error: install the Vulkan loader, Mesa's lavapipe and valgrind (on Debian: ${packages[*]}) by hand" >&2
     exit 69
 fi
 as_root=()

@@ -6,6 +6,8 @@ mod batching;
 mod documentation;
 mod golden;
 mod peers;
+#[cfg(unix)]
+mod plugins;
 mod program;
 mod quickstart;
 mod resume;

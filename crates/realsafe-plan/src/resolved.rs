@@ -7,8 +7,8 @@ use toml::value::{Array, Table, Value as Toml};
 use crate::experiment::Filter;
 use crate::parameters::digest_key;
 use crate::{
-    AttackSpec, Budget, Chosen, Claim, Expectation, Experiment, Number, Selector, StackLayer, ThreatSpec, TrainingSpec,
-    Value,
+    AttackSpec, Budget, Chosen, Claim, Expectation, Experiment, Number, Origin, Selector, StackLayer, ThreatSpec,
+    TrainingSpec, Value,
 };
 
 impl Experiment {
@@ -92,6 +92,11 @@ fn line(text: &mut String, key: &str, value: &Toml) {
 }
 
 fn component(text: &mut String, chosen: &Chosen) {
+    if let Origin::Plugin { name, version, blake3 } = chosen.component.origin {
+        let digest = blake3.map_or(String::new(), |blake3| format!(", BLAKE3 {blake3}"));
+        // Writing into a string cannot fail.
+        let _ = writeln!(text, "# of the plugin {name} {version}{digest}");
+    }
     line(text, "use", &string(chosen.component.id));
     // In the order of the component's manual.
     for parameter in chosen.component.parameters {

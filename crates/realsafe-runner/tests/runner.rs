@@ -140,16 +140,8 @@ fn run(folder: &Path, spec: &str) -> (Totals, Vec<Option<CellRecord>>, Vec<Strin
     };
     let registry = Arc::new(Registry::linked());
     let workshop = Workshop::new(&Device::flex(), &registry, &Locations { data: folder.to_owned() });
-    let totals = realsafe_runner::run(
-        &plan,
-        &store,
-        "flex",
-        &workshop,
-        &options,
-        &Default::default(),
-        &observe,
-    )
-    .unwrap();
+    let totals =
+        realsafe_runner::run(&plan, &store, "flex", &workshop, &options, &Default::default(), &observe).unwrap();
     let records = plan.cells.iter().map(|cell| store.get(&cell.key).unwrap()).collect();
     (totals, records, failures.into_inner().unwrap())
 }

@@ -68,7 +68,7 @@ impl Share {
     }
 
     fn and(self, cell: &Cell, store: Option<&Store>) -> Self {
-        let stored = store.is_some_and(|store| store.contains(&cell.key));
+        let stored = store.is_some_and(|store| store.is_done(&cell.key));
         Self {
             name: self.name,
             cells: self.cells + 1,
