@@ -106,6 +106,11 @@ impl Process {
         self.ended.is_none()
     }
 
+    /// Whether the process is there.
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Starts the clock.
     pub(crate) fn restart_clock(&mut self) {
         self.until = Instant::now() + self.limits.deadline;

@@ -54,8 +54,9 @@ impl Pool {
     }
 
     fn take(&self) -> Result<Process, Failure> {
-        let waiting = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        match waiting {
+        let waiting = || self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        // One that ended while it had nothing to do costs nobody anything.
+        match std::iter::from_fn(waiting).find_map(|mut process| process.is_running().then_some(process)) {
             Some(process) => Ok(process),
             None => self.load().map(|(process, _)| process).map_err(|error| match error {
                 LoadError::Worker { failure, .. } => failure,

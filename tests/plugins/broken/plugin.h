@@ -18,6 +18,9 @@
 #ifndef NAME
 #define NAME "broken"
 #endif
+#ifndef ID
+#define ID "does-nothing"
+#endif
 #ifndef INTERFACE
 #define INTERFACE &functions
 #endif
@@ -93,7 +96,7 @@ static const RealsafeComponent component = {
     .size = sizeof component,
     .kind = REALSAFE_KIND_ATTACK,
     .revision = 1,
-    .id = REALSAFE_LITERAL("does-nothing"),
+    .id = REALSAFE_LITERAL(ID),
     .documentation = REALSAFE_LITERAL("Does nothing."),
     .example = REALSAFE_LITERAL(""),
     .interface = INTERFACE,

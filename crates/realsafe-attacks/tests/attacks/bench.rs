@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use realsafe_core::{
-    AttackContext, AttackEntry, Control, DefendedModel, Driver, Judgement, Locations, Model, Recorded, Registry,
+    AttackContext, AttackEntry, Control, DefendedModel, Driver, Judgement, Locations, Model, Recorded, Registry, Run,
     Samples, Stop, Task, inventory,
 };
 use realsafe_plan::{Budget, Environment, Goal, Norm, Success, parse_component};
@@ -95,20 +95,36 @@ pub(crate) fn run_on(
     let registry = Registry::linked();
     let catalogue = registry.catalogue().expect("names are unique");
     let chosen = parse_component(&entry.component, parameters, &catalogue, &environment).expect("valid parameters");
-    let model = DefendedModel::new(Arc::clone(model), Vec::new());
-    let device = Device::flex();
-    let clean = model.judge(samples, &device)?;
     let context = AttackContext {
         registry: Arc::new(registry),
         locations: Locations { data: ".".into() },
         norm: setting.norm,
         goal: setting.goal,
         shape: samples.shape,
-        classes: clean.classes(),
+        classes: classes(model, samples),
         surrogates: 0,
         pool: Arc::new(samples.clone()),
     };
     let attack = (entry.build)(&chosen.values, &context).expect("an attack");
+    drive(&*attack, model, samples, indices, setting)
+}
+
+fn classes(model: &Arc<dyn Model>, samples: &Samples) -> usize {
+    let model = DefendedModel::new(Arc::clone(model), Vec::new());
+    model.judge(samples, &Device::flex()).expect("logits of the clean images").classes()
+}
+
+/// Runs an attack on samples with these indices.
+pub(crate) fn drive(
+    attack: &dyn Run,
+    model: &Arc<dyn Model>,
+    samples: &Samples,
+    indices: &[u32],
+    setting: &Setting,
+) -> Result<(Vec<Judgement>, Vec<Recorded>), Stop> {
+    let model = DefendedModel::new(Arc::clone(model), Vec::new());
+    let device = Device::flex();
+    let clean = model.judge(samples, &device)?;
     let classes = u32::try_from(clean.classes()).unwrap();
     let target = |label: &u32| setting.goal.has_target().then_some((label + 1) % classes);
     let task = Task {
@@ -127,7 +143,7 @@ pub(crate) fn run_on(
         record: setting.record.clone(),
         seed: setting.seed,
     };
-    Driver::run(task, &*attack, &device, Control { cancelled: &Arc::new(AtomicBool::new(false)), stepped: &|_| {} })
+    Driver::run(task, attack, &device, Control { cancelled: &Arc::new(AtomicBool::new(false)), stepped: &|_| {} })
 }
 
 /// Runs an attack on all samples, numbered from 0.

@@ -1,9 +1,10 @@
 //! Who pays for what, and when a sample is done.
 
-use realsafe_core::Verdict;
-use realsafe_plan::{Cost, Norm, Success};
+use burn::tensor::Tensor;
+use realsafe_core::{Attack, Batch, Labels, Role, Rows, Samples, Select, Stop, Verdict, state};
+use realsafe_plan::{Budget, Cost, Norm, Success};
 
-use crate::bench::{Setting, linear_problem, run, run_on};
+use crate::bench::{Setting, drive, linear_problem, run, run_on};
 
 #[test]
 fn the_last_iterate_costs_all_steps_and_any_iterate_stops_early() {
@@ -49,4 +50,66 @@ fn recorded_steps_hold_the_iterate_after_each() {
         assert_eq!((pair[0].step, pair[1].step, pair[0].queries, pair[1].queries), (1, 4, 1, 4));
         assert!((pair[0].distance - 0.02).abs() < 1e-6 && (pair[1].distance - 0.08).abs() < 1e-6);
     }
+}
+
+/// Asks for the label of each image three times in one question.
+struct Thrice {
+    /// What it says that a step costs.
+    declared: u64,
+}
+
+state! {
+    struct Nothing {}
+}
+
+impl Attack for Thrice {
+    type Door = dyn Labels;
+    type State = Nothing;
+
+    fn steps(&self) -> u32 {
+        2
+    }
+
+    fn step_cost(&self) -> Cost {
+        Cost::forward(self.declared)
+    }
+
+    fn start(&self, _: &mut Self::Door, _: &Batch) -> Result<Nothing, Stop> {
+        Ok(Nothing {})
+    }
+
+    fn step(&self, victim: &mut Self::Door, batch: &Batch, _: &mut Nothing) -> Result<(), Stop> {
+        let thrice = batch.choose(&Rows::new([0, 1, 0, 1, 1, 0].to_vec(), &batch.device()));
+        victim.labels(&thrice, &thrice.images, Role::Probe).map(drop)
+    }
+
+    fn iterates(&self, batch: &Batch, _: &Nothing) -> Tensor<4> {
+        batch.images.clone()
+    }
+}
+
+fn first_two(samples: &Samples) -> Samples {
+    let size: usize = samples.shape.iter().product();
+    Samples { pixels: samples.pixels[..2 * size].to_vec(), labels: samples.labels[..2].to_vec(), ..samples.clone() }
+}
+
+#[test]
+fn a_row_that_occurs_several_times_pays_several_times() {
+    let (_, model, samples) = linear_problem();
+    let two = first_two(&samples);
+    let setting = Setting::untargeted(Norm::Linf, 1e-6, Success::Last);
+    let (judged, _) = drive(&Thrice { declared: 3 }, &model, &two, &[0, 1], &setting).unwrap();
+    assert!(judged.iter().all(|judged| judged.spent == Cost::forward(6)));
+    // The second step is not covered, and so not begun.
+    let budget = Budget { queries: Some(5), ..Budget::default() };
+    let (judged, _) = drive(&Thrice { declared: 3 }, &model, &two, &[0, 1], &Setting { budget, ..setting }).unwrap();
+    assert!(judged.iter().all(|judged| judged.spent == Cost::forward(3)));
+}
+
+#[test]
+fn nobody_gets_more_than_was_declared() {
+    let (_, model, samples) = linear_problem();
+    let setting = Setting::untargeted(Norm::Linf, 1e-6, Success::Last);
+    let stop = drive(&Thrice { declared: 2 }, &model, &first_two(&samples), &[4, 5], &setting).unwrap_err();
+    assert!(matches!(stop, Stop::Budget { sample: 5 }), "{stop}");
 }
