@@ -232,14 +232,12 @@ impl Process {
             return Err(Failure::new(FailureKind::Cancelled, "the run was stopped while the plugin worked"));
         }
         let now = Instant::now();
-        if now >= self.until {
-            let seconds = self.limits.deadline.as_secs_f64();
-            return Err(Failure::new(FailureKind::TimedOut, format!("the plugin gave no answer within {seconds} s")));
-        }
-        if now < self.looked + INTERVAL {
+        let overdue = now >= self.until;
+        if !overdue && now < self.looked + INTERVAL {
             return Ok(());
         }
         self.looked = now;
+        // What is busy taking memory may be late as well; the memory says more.
         match (self.limits.memory, resident(self.child.id())) {
             (Some(limit), Some(bytes)) if bytes > limit => Err(Failure::new(
                 FailureKind::OutOfMemory,
@@ -249,6 +247,10 @@ impl Process {
                     limit >> 20
                 ),
             )),
+            _ if overdue => {
+                let seconds = self.limits.deadline.as_secs_f64();
+                Err(Failure::new(FailureKind::TimedOut, format!("the plugin gave no answer within {seconds} s")))
+            }
             _ => Ok(()),
         }
     }

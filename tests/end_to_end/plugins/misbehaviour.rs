@@ -51,7 +51,7 @@ fn workplace(more: &str) -> (Workplace, Vec<String>) {
     let library = library("misbehaving");
     let workplace = Workplace::trusting(&[&library]);
     workplace.write("spec.toml", format!("{SPEC}\n{more}"));
-    let options = ["--plugin-deadline", "1", "--plugin-memory", "300", "--plugin", argument(&library)];
+    let options = ["--plugin-deadline", "2", "--plugin-memory", "300", "--plugin", argument(&library)];
     (workplace, options.map(str::to_owned).to_vec())
 }
 
@@ -107,7 +107,7 @@ fn every_misbehaving_attack_costs_its_own_cells() {
         ("panics", "a panic at step 1"),
         ("segfaults", "segmentation fault"),
         ("aborts", "abort"),
-        ("hangs", "no answer within 1 s"),
+        ("hangs", "no answer within 2 s"),
         ("eats-memory", "may take 300 MiB"),
     ] {
         let warnings = &select(&summary, &[("attack", attack)])[0]["warnings"];
@@ -123,7 +123,7 @@ fn every_misbehaving_attack_costs_its_own_cells() {
     let failed = ATTACKS.iter().filter(|(_, status)| FAILURES.contains(status)).count();
     let cells = 2 * (ATTACKS.len() + 2);
     assert!(again.contains(&format!("{cells} cells, {} of them stored already", cells - 2 * failed)), "{again}");
-    assert_eq!(workplace.read("results/samples.csv"), before);
+    assert!(workplace.read("results/samples.csv") == before, "a second run gives other samples: {again}");
 }
 
 #[test]

@@ -52,5 +52,6 @@ fn digest(node: &Node) -> Result<String, Diagnostic> {
     if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(text.to_ascii_lowercase());
     }
-    Err(node.expected("64 hexadecimal digits"))
+    let problem = Diagnostic::at(&node.place, format!("`{text}` is not a BLAKE3"));
+    Err(problem.help("write its 64 hexadecimal digits; `realsafe-spec plugin trust` tells them"))
 }

@@ -44,6 +44,43 @@ static PGD: Component = component(
     }),
 );
 
+static TRANSFER: Component = component(
+    "transfer",
+    &[
+        STEPS,
+        parameter("loss", ParameterKind::Loss, Fallback::Value("cross-entropy")),
+        parameter("warm-up", ParameterKind::Count { minimum: 0, maximum: 10_000 }, Fallback::Value("0")),
+    ],
+    Traits::Attack(AttackTraits {
+        access: Access::Nothing,
+        surrogates: true,
+        norms: &[Norm::Linf],
+        goals: &Goal::ALL,
+        minimises_distance: false,
+        cost: &|values| {
+            if values.count("warm-up") < values.count("steps") {
+                Ok(Cost::default())
+            } else {
+                Err("`warm-up` must be smaller than `steps`".to_owned())
+            }
+        },
+    }),
+);
+
+static CROSS_ENTROPY: Component = component("cross-entropy", &[], Traits::Loss);
+
+static SHARPENED: Component = component(
+    "sharpened",
+    &[parameter("temperature", ParameterKind::Number { minimum: 0.0, maximum: 10.0 }, Fallback::Required)],
+    Traits::Loss,
+);
+
+static ORACLE: Component = component(
+    "oracle",
+    &[],
+    Traits::Model(ModelTraits { input: &|_| Ok([1, 8, 8]), classes: &|_| Ok(10), differentiable: false }),
+);
+
 static SQUARE: Component = component(
     "square",
     &[parameter("queries", ParameterKind::Count { minimum: 1, maximum: 100_000 }, Fallback::Value("1000"))],
@@ -125,7 +162,9 @@ static STANDARD: Component = component(
 );
 
 pub(crate) fn catalogue() -> Catalogue {
-    Catalogue::new([&PGD, &SQUARE, &BOUNDARY, &JPEG, &BIT_DEPTH, &CNN, &CNN_RGB, &PICTURES, &STANDARD]).unwrap()
+    let attacks = [&PGD, &TRANSFER, &SQUARE, &BOUNDARY];
+    let others = [&JPEG, &BIT_DEPTH, &CNN, &CNN_RGB, &ORACLE, &PICTURES, &STANDARD, &CROSS_ENTROPY, &SHARPENED];
+    Catalogue::new(attacks.into_iter().chain(others)).unwrap()
 }
 
 pub(crate) fn environment() -> Environment<'static> {

@@ -45,6 +45,7 @@ wrong! {
     empty_file: "empty-file";
     wrong_training: "wrong-training";
     no_such_file: "no-such-file";
+    wrong_plugins: "wrong-plugins";
     wrong_overrides: "fine" [
         "data.samples=ten",
         "attack.pdg.steps=5",

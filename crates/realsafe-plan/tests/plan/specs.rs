@@ -1,7 +1,7 @@
 //! What specs mean.
 
 use realsafe_plan::{
-    Aim, Budget, Claim, Cost, Document, GradientMode, Norm, Plan, Relation, Success, expand, load_spec,
+    Aim, Budget, Claim, Cost, Document, GradientMode, Norm, Plan, Relation, Success, expand, load_spec, plugins_of_spec,
 };
 
 use crate::fixture::{FULL, catalogue, environment, experiment, load, training};
@@ -179,6 +179,79 @@ use = "cnn"
     assert_eq!(spec.recipe.values.count("epochs"), 3);
     assert!(!spec.model.values.is_set("weights"));
     assert_eq!(training(&spec.resolved()).resolved(), spec.resolved());
+}
+
+/// A transfer attack from one model to another.
+const TRANSFER: &str = r#"
+[experiment]
+id = "transfer"
+[data]
+use = "pictures"
+samples = 3
+[[model]]
+id = "source"
+use = "cnn"
+weights = "builtin:tiny"
+[[model]]
+use = "oracle"
+[threat]
+norm = "linf"
+eps = 0.1
+[[attack]]
+use = "transfer"
+surrogates = ["source"]
+loss = { use = "sharpened", temperature = "1/2" }
+[matrix]
+only = [{ model = "oracle" }]
+"#;
+
+#[test]
+fn losses_and_surrogates_are_read_and_count() {
+    let one = experiment(TRANSFER, &[]);
+    let cells = expand(&one, "flex");
+    let attack = &cells[0].attack;
+    assert_eq!((attack.success, attack.surrogates[0].id.as_str()), (Success::Last, "source"));
+    let loss = attack.chosen.values.loss("loss");
+    assert_eq!((loss.component.id, loss.values.number("temperature")), ("sharpened", 0.5));
+    let again = experiment(&one.resolved(), &[]);
+    assert_eq!(expand(&again, "flex")[0].key, cells[0].key);
+    let key = |from: &str, to: &str| {
+        assert!(TRANSFER.contains(from));
+        expand(&experiment(&TRANSFER.replace(from, to), &[]), "flex")[0].key.clone()
+    };
+    assert_eq!(key("\"1/2\"", "0.5"), cells[0].key);
+    assert_ne!(key("\"1/2\"", "0.25"), cells[0].key);
+    assert_ne!(key("loss = { use = \"sharpened\", temperature = \"1/2\" }", "loss = \"cross-entropy\""), cells[0].key);
+    assert_eq!(
+        key("loss = { use = \"sharpened\", temperature = \"1/2\" }", ""),
+        key("{ use = \"sharpened\", temperature = \"1/2\" }", "\"cross-entropy\"")
+    );
+    assert_ne!(key("builtin:tiny", "cnn.weights"), cells[0].key);
+}
+
+#[test]
+fn plugins_are_found_relative_to_the_file_that_names_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().join("base");
+    std::fs::create_dir(&folder).unwrap();
+    let digest = "ab".repeat(32);
+    let base =
+        format!("[plugins]\nfirst = \"first.so\"\nsecond = {{ path = \"../second.so\", blake3 = \"{digest}\" }}\n");
+    std::fs::write(folder.join("base.toml"), base).unwrap();
+    let path = directory.path().join("spec.toml");
+    std::fs::write(&path, format!("extends = \"base/base.toml\"\n{TRANSFER}\n[plugins]\nthird = \"third.so\"\n"))
+        .unwrap();
+    let found = plugins_of_spec(&path);
+    let found: Vec<_> =
+        found.iter().map(|file| (file.name.as_str(), file.path.as_path(), file.blake3.as_deref())).collect();
+    let at = |name: &str| directory.path().join(name);
+    let expected = [
+        ("first", at("base/first.so"), None),
+        ("second", at("second.so"), Some(digest.as_str())),
+        ("third", at("third.so"), None),
+    ];
+    assert_eq!(found, expected.each_ref().map(|(name, path, digest)| (*name, path.as_path(), *digest)));
+    assert!(load_spec(&path, &[], &catalogue(), &environment()).is_ok());
 }
 
 #[test]
