@@ -92,11 +92,8 @@ fn line(text: &mut String, key: &str, value: &Toml) {
 }
 
 fn component(text: &mut String, chosen: &Chosen) {
-    if let Origin::Plugin { name, version, blake3 } = chosen.component.origin {
-        let digest = blake3.map_or(String::new(), |blake3| format!(", BLAKE3 {blake3}"));
-        // Writing into a string cannot fail.
-        let _ = writeln!(text, "# of the plugin {name} {version}{digest}");
-    }
+    origin(text, chosen);
+    chosen.values.losses().for_each(|loss| origin(text, loss));
     line(text, "use", &string(chosen.component.id));
     // In the order of the component's manual.
     for parameter in chosen.component.parameters {
@@ -107,6 +104,15 @@ fn component(text: &mut String, chosen: &Chosen) {
         if let Some(digest) = digest {
             line(text, &digest_key(parameter.name), &string(digest));
         }
+    }
+}
+
+/// Says which plugin a component is from.
+fn origin(text: &mut String, chosen: &Chosen) {
+    if let Origin::Plugin { name, version, blake3 } = chosen.component.origin {
+        let (id, digest) = (chosen.component.id, blake3.map_or(String::new(), |blake3| format!(", BLAKE3 {blake3}")));
+        // Writing into a string cannot fail.
+        let _ = writeln!(text, "# {id} is of the plugin {name} {version}{digest}");
     }
 }
 

@@ -93,6 +93,14 @@ impl Values {
         }
     }
 
+    /// All losses.
+    pub(crate) fn losses(&self) -> impl Iterator<Item = &Chosen> {
+        self.0.values().filter_map(|value| match value {
+            Value::Loss(chosen) => Some(&**chosen),
+            _ => None,
+        })
+    }
+
     /// Whether the parameter is set.
     pub fn is_set(&self, name: &str) -> bool {
         self.0.contains_key(name)

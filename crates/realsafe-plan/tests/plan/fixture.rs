@@ -167,6 +167,21 @@ pub(crate) fn catalogue() -> Catalogue {
     Catalogue::new(attacks.into_iter().chain(others)).unwrap()
 }
 
+/// The catalogue in which the defense `jpeg` comes from somewhere else.
+pub(crate) fn catalogue_with_jpeg_of(origin: Origin) -> Catalogue {
+    let jpeg = Component {
+        id: JPEG.id,
+        source: JPEG.source,
+        parameters: JPEG.parameters,
+        example: "",
+        traits: Traits::Defense(DefenseTraits { gradients: &[GradientMode::Identity, GradientMode::Blocked] }),
+        revision: 1,
+        origin,
+    };
+    let others = [&PGD, &BIT_DEPTH, &CNN, &PICTURES, &CROSS_ENTROPY];
+    Catalogue::new(others.into_iter().chain([&*Box::leak(Box::new(jpeg))])).unwrap()
+}
+
 pub(crate) fn environment() -> Environment<'static> {
     Environment {
         data: PathBuf::from("tests/plan/data"),

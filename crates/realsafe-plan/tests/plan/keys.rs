@@ -1,9 +1,9 @@
 //! Keys change with everything that can change a number, and with nothing else.
 
 use proptest::prelude::*;
-use realsafe_plan::{Key, expand};
+use realsafe_plan::{Document, Key, Origin, expand, load_spec};
 
-use crate::fixture::experiment;
+use crate::fixture::{catalogue_with_jpeg_of, environment, experiment};
 
 /// What may change a number.
 #[derive(Clone, Debug, PartialEq)]
@@ -172,4 +172,23 @@ proptest! {
         prop_assert_ne!(seen("identity", None), seen("blocked", None));
         prop_assert_eq!(seen("identity", Some("blocked")), seen("blocked", None));
     }
+}
+
+#[test]
+fn the_library_of_a_plugin_matters_and_its_name_does_not() {
+    let key = |origin| {
+        let text = "[experiment]\nid = \"x\"\n[data]\nuse = \"pictures\"\nsamples = 3\n[[model]]\nuse = \"cnn\"\nweights = \"builtin:tiny\"\n[[defense]]\nuse = \"jpeg\"\n[threat]\nnorm = \"linf\"\neps = 0.1\n[[attack]]\nuse = \"pgd\"\n";
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("spec.toml");
+        std::fs::write(&path, text).unwrap();
+        let document = load_spec(&path, &[], &catalogue_with_jpeg_of(origin), &environment());
+        let Ok(Document::Experiment(experiment)) = document else { panic!("a spec that is fine") };
+        expand(&experiment, "flex")[0].key.clone()
+    };
+    let plugin = |name, blake3| key(Origin::Plugin { name, version: "1", blake3 });
+    assert_eq!(key(Origin::Crate("one")), key(Origin::Crate("other")));
+    assert_eq!(plugin("one", Some("aa")), plugin("other", Some("aa")));
+    assert_ne!(plugin("one", Some("aa")), plugin("one", Some("bb")));
+    assert_ne!(plugin("one", Some("aa")), plugin("one", None));
+    assert_ne!(plugin("one", None), key(Origin::Crate("one")));
 }

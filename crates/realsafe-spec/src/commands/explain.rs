@@ -103,7 +103,11 @@ fn example(component: &Component) -> String {
         Kind::Recipe => "[training]",
         Kind::Loss => {
             let keys: String = keys.lines().map(|line| format!(", {line}")).collect();
-            return format!("loss = {{ use = \"{id}\"{keys} }}");
+            return if keys.is_empty() {
+                format!("loss = \"{id}\"")
+            } else {
+                format!("loss = {{ use = \"{id}\"{keys} }}")
+            };
         }
     };
     format!("{header}\nuse = \"{id}\"\n{keys}")
