@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::libraries::library;
+use super::libraries::example;
 use super::workplace::{Called, Row, Workplace};
 
 /// All norms and goals, restarts, recorded steps, every rule of success, and enough cells for four jobs.
@@ -104,7 +104,7 @@ fn built_in_static_and_dynamic_attacks_give_the_same_samples() {
     assert!(statuses("robust") > 100 && statuses("broken") > 100, "it would not show if the attacks did nothing");
 
     assert!(tables(&Workplace::new(), linked(), PLUGIN, &[]) == expected, "linked statically");
-    let library = library("pgd-plugin");
+    let library = example("pgd-plugin");
     let file = library.to_str().unwrap();
     for options in [
         ["--plugin", file, "--jobs", "1"].as_slice(),
@@ -128,7 +128,7 @@ fn a_linked_plugin_is_a_component_like_others() {
     let explained = Called::of(workplace.place(explain));
     assert!(explained.code == Some(0) && explained.stdout.contains("arXiv:1706.06083"), "{explained}");
     // The same plugin twice is one too many.
-    let library = library("pgd-plugin");
+    let library = example("pgd-plugin");
     workplace.trust(&[&library]);
     workplace.write("spec.toml", SPEC.replace("ATTACK", PLUGIN));
     let mut check = linked();

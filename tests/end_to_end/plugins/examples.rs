@@ -2,16 +2,19 @@
 
 use std::path::PathBuf;
 
-use super::libraries::{library, uniform_noise};
+use super::libraries::{example, uniform_noise};
 use super::workplace::{Called, Row, Workplace};
-use crate::program::{argument, root};
+use crate::program::{argument, data, root};
+
+/// The libraries of all examples.
+fn examples() -> Vec<PathBuf> {
+    let names = ["median-smoothing", "nearest-centroid", "pgd-plugin", "probability-margin", "simba"];
+    names.map(example).into_iter().chain([uniform_noise()]).collect()
+}
 
 /// A folder in which all examples are trusted.
 fn workplace() -> Workplace {
-    let names = ["median-smoothing", "nearest-centroid", "pgd-plugin", "probability-margin", "simba"];
-    let mut libraries = names.map(library).to_vec();
-    libraries.push(uniform_noise());
-    Workplace::trusting(&libraries.iter().map(PathBuf::as_path).collect::<Vec<_>>())
+    Workplace::trusting(&examples().iter().map(PathBuf::as_path).collect::<Vec<_>>())
 }
 
 /// Calls a command with the spec, and what it needs beside it.
@@ -66,18 +69,35 @@ fn the_examples_run_and_do_what_they_are_for() {
     };
     assert!(differ("dist_l2"), "the derivative of the filter changes nothing");
 
-    // What it says it did gives the same again; paths are relative to the spec, and so come with it.
-    let resolved = workplace.path("results/plugin-examples.resolved.toml");
+    // What it says it did gives the same again, wherever the plugins are then.
+    let resolved = workplace.read("results/plugin-examples.resolved.toml");
+    for component in ["simba", "probability-margin", "median-smoothing", "nearest-centroid"] {
+        let origin = format!("# {component} is of the plugin {component} 0.1.0, BLAKE3 ");
+        assert!(resolved.contains(&origin), "no {origin:?} in {resolved}");
+    }
+    workplace.write("resolved.toml", resolved);
     let data = root().join("plugins");
-    let again = workplace.call(&["run", argument(&resolved), "--data", argument(&data), "--out", "again"]);
+    let mut again = workplace.program(&["run", "resolved.toml", "--data", argument(&data), "--out", "again"]);
+    again.env("REALSAFE_PLUGIN_PATH", std::env::join_paths(examples()).unwrap());
+    let again = Called::of(again);
     assert_eq!(again.code, Some(0), "{again}");
     assert!(workplace.read("results/samples.csv") == workplace.read("again/samples.csv"));
 }
 
 #[test]
+fn specs_with_plugins_on_data_pass_check() {
+    if data().is_some() {
+        for spec in ["simba-mnist", "noise-mnist"] {
+            let spec = root().join(format!("specs/plugins/{spec}.toml"));
+            workplace().succeed(&["check", argument(&spec)]);
+        }
+    }
+}
+
+#[test]
 fn components_of_plugins_are_shown_like_others() {
     let workplace = workplace();
-    let simba = library("simba");
+    let simba = example("simba");
     let check = call(&workplace, "check", &[]);
     assert_eq!(check.code, Some(0), "{check}");
     for (arguments, words) in [
@@ -108,7 +128,8 @@ fn parameters_of_plugins_are_checked_and_set_like_others() {
 
     // A spec of one's own inherits the plugins, too.
     let own = |attack: &str| {
-        let text = format!("extends = {base:?}\n\n[experiment]\nid = \"own\"\n\n[matrix]\nskip = []\n\n{attack}");
+        let text =
+            format!("extends = {base:?}\nexpect = []\n\n[experiment]\nid = \"own\"\n\n[matrix]\nskip = []\n\n{attack}");
         workplace.write("own.toml", text);
         let data = root().join("plugins");
         workplace.call(&["check", "own.toml", "--data", argument(&data)])
@@ -116,5 +137,5 @@ fn parameters_of_plugins_are_checked_and_set_like_others() {
     let good = own("[[attack]]\nid = \"simba\"\nuse = \"simba\"\nbasis = \"dct\"\n");
     assert_eq!(good.code, Some(0), "{good}");
     own("[[attack]]\nid = \"simba\"\nuse = \"simba\"\nfrequences = 0.5\n")
-        .expect(65, &["own.toml:12", "unknown key `frequences`", "`frequencies`"]);
+        .expect(65, &["own.toml:13", "unknown key `frequences`", "`frequencies`"]);
 }

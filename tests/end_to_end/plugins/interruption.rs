@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::libraries::library;
+use super::libraries::of_tests;
 use super::workplace::Workplace;
 use crate::program::argument;
 
@@ -28,7 +28,13 @@ eps = "0.1"
 
 [[attack]]
 use = "hangs"
+
+[run]
+chunk = 2
 "#;
+
+/// How many cells run side by side, each with a worker process of its own.
+const JOBS: usize = 4;
 
 /// A variable that a program and all of its children have.
 const MARK: &str = "REALSAFE_TEST_MARK";
@@ -44,19 +50,20 @@ struct Hanging {
 impl Hanging {
     /// Starts it, and waits until the plugin works.
     fn start(name: &str) -> Self {
-        let library = library("misbehaving");
+        let library = of_tests("misbehaving");
         let workplace = Workplace::trusting(&[&library]);
         workplace.write("spec.toml", SPEC);
         let mark = format!("{name}-{}", std::process::id());
-        let mut command = workplace.program(&["run", "spec.toml", "--plugin", argument(&library)]);
+        let jobs = JOBS.to_string();
+        let mut command = workplace.program(&["run", "spec.toml", "--plugin", argument(&library), "--jobs", &jobs]);
         command.env(MARK, &mark).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut hanging = Self { program: command.spawn().unwrap(), mark, _workplace: workplace };
         let mut lines = BufReader::new(hanging.program.stderr.as_mut().unwrap()).lines();
         assert!(lines.any(|line| line.unwrap().contains("stored already")), "it ended too early");
-        hanging.wait(|workers| workers == 1, "no worker process was started");
+        hanging.wait(JOBS);
         // The first step, which does nothing, comes before the second.
         sleep(Duration::from_millis(500));
-        assert!(hanging.program.try_wait().unwrap().is_none() && hanging.workers() == 1, "it does not hang");
+        assert!(hanging.program.try_wait().unwrap().is_none() && hanging.workers() == JOBS, "it does not hang");
         hanging
     }
 
@@ -71,18 +78,19 @@ impl Hanging {
         environments.filter(|environment| environment.split(|byte| *byte == 0).any(|entry| *entry == marked)).count()
     }
 
-    /// Waits for as many workers as are wanted, for five seconds.
-    fn wait(&self, wanted: impl Fn(usize) -> bool, otherwise: &str) {
+    /// Waits until there are so many workers, for five seconds.
+    fn wait(&self, wanted: usize) {
         let clock = Instant::now();
-        while !wanted(self.workers()) {
-            assert!(clock.elapsed() < Duration::from_secs(5), "{otherwise}");
+        while self.workers() != wanted {
+            let found = self.workers();
+            assert!(clock.elapsed() < Duration::from_secs(5), "{found} worker processes instead of {wanted}");
             sleep(Duration::from_millis(20));
         }
     }
 }
 
 #[test]
-fn an_interrupt_does_not_wait_for_a_plugin_that_hangs() {
+fn an_interrupt_does_not_wait_for_plugins_that_hang() {
     let mut hanging = Hanging::start("interrupt");
     let clock = Instant::now();
     let interrupted = std::process::Command::new("kill").args(["-INT", &hanging.program.id().to_string()]).status();
@@ -92,7 +100,7 @@ fn an_interrupt_does_not_wait_for_a_plugin_that_hangs() {
     assert_eq!(hanging.program.wait().unwrap().code(), Some(75), "{errors}");
     assert!(clock.elapsed() < Duration::from_secs(3), "it took {:?}", clock.elapsed());
     assert!(errors.contains("the same command goes on"), "{errors}");
-    assert_eq!(hanging.workers(), 0, "a worker process outlives its parent");
+    assert_eq!(hanging.workers(), 0, "worker processes outlive their parent");
 }
 
 #[test]
@@ -100,5 +108,5 @@ fn workers_do_not_outlive_a_program_that_is_killed() {
     let mut hanging = Hanging::start("kill");
     hanging.program.kill().unwrap();
     hanging.program.wait().unwrap();
-    hanging.wait(|workers| workers == 0, "a worker process outlives its parent");
+    hanging.wait(0);
 }

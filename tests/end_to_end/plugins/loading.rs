@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::libraries::{broken, library};
+use super::libraries::{broken, example};
 use super::workplace::{Called, Workplace};
 use crate::program::argument;
 
@@ -178,7 +178,7 @@ fn what_a_spec_says_of_its_plugins_is_checked() {
 
 #[test]
 fn a_library_that_moved_is_still_trusted() {
-    let library = library("simba");
+    let library = example("simba");
     let workplace = Workplace::trusting(&[&library]);
     std::fs::copy(&library, workplace.path("moved.so")).unwrap();
     spec(&workplace, "simba", "[plugins]\nsimba = \"moved.so\"");

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::libraries::library;
+use super::libraries::of_tests;
 use super::workplace::{Called, Row, Workplace};
 use crate::program::argument;
 
@@ -60,7 +60,7 @@ chunk = 25
 "#;
 
 fn workplace() -> (Workplace, PathBuf) {
-    let library = library("surrogates");
+    let library = of_tests("surrogates");
     (Workplace::trusting(&[&library]), library)
 }
 
@@ -81,7 +81,8 @@ fn attacks_transfer_from_surrogates_and_are_charged_for_them() {
     assert!(samples.iter().all(|row| ["robust", "broken"].contains(&row["status"].as_str())));
 
     // Transfer from a model onto itself is white-box.
-    let key = |row: &&Row| ["sample", "norm", "adv_pred", "dist_l2", "dist_linf", "status"].map(|name| row[name].clone());
+    let key =
+        |row: &&Row| ["sample", "norm", "adv_pred", "dist_l2", "dist_linf", "status"].map(|name| row[name].clone());
     let white_box: Vec<_> = rows(&samples, "standard", "bim").iter().map(key).collect();
     let itself: Vec<_> = rows(&samples, "standard", "onto-itself").iter().map(key).collect();
     assert_eq!(white_box.len(), 120);

@@ -26,8 +26,7 @@ fn direction<A: SeesSurrogates>(
 ) -> Result<Vec<f32>, Error> {
     let mut mean = vec![0.0; images.len()];
     for surrogate in 0..batch.problem.surrogates {
-        let (_, gradients) =
-            victim.surrogate_gradient(surrogate, batch.rows(), images, LossChoice::CROSS_ENTROPY)?;
+        let (_, gradients) = victim.surrogate_gradient(surrogate, batch.rows(), images, LossChoice::CROSS_ENTROPY)?;
         let share = 1.0 / batch.problem.surrogates as f32;
         mean.iter_mut().zip(gradients).for_each(|(mean, gradient)| *mean += share * gradient);
     }
