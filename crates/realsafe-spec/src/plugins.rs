@@ -72,15 +72,20 @@ impl PluginOptions {
         let wanted: Vec<PluginFile> = specs.iter().flat_map(|spec| plugins_of_spec(spec)).collect();
         check(&wanted)?;
         let lock = Lock::read(Path::new(LOCK)).map_err(unreadable)?;
-        let mut offers = Vec::new();
+        let (mut offers, mut loaded) = (Vec::new(), BTreeMap::<Digest, Plugin>::new());
         for candidate in candidates(&self.files, &wanted)? {
             let named = self.is_named(&candidate, &wanted);
             let digest = Digest::of_file(&candidate.path)?;
+            if let Some(copy) = loaded.get(&digest) {
+                check_name(copy, &candidate, &wanted)?;
+                continue;
+            }
             match lock.verdict(Path::new(LOCK), &candidate.path, digest) {
                 Verdict::Trusted => match self.hosting.load(&candidate.path, digest) {
                     Ok(plugin) => {
                         check_name(&plugin, &candidate, &wanted)?;
                         shelf.add(&plugin, &candidate.origin)?;
+                        loaded.insert(digest, plugin);
                     }
                     Err(error) if named => return Err(refused(&error)),
                     Err(error) => terminal::warning(&error.to_string()),
