@@ -2,9 +2,9 @@
 
     target/peers/bin/python benches/plugins_peer.py simba [--samples-csv results/samples.csv]
     target/peers/bin/python benches/plugins_peer.py noise [--samples-csv results/samples.csv]
-    target/peers/bin/python benches/plugins_peer.py median --library target/plugins/release/libmedian_smoothing.so
+    target/peers/bin/python benches/plugins_peer.py median --library plugins/target/release/libmedian_smoothing.so
 
-The first two measure what specs/plugins/simba-mnist.toml and specs/plugins/noise-mnist.toml measure, and put the results of
+The first two measure what plugins/specs/simba-mnist.toml and plugins/specs/noise-mnist.toml measure, and put the results of
 a run of those beside it; the third calls the library through its C ABI. Data and weights lie under $REALSAFE_DATA.
 reports/plugins.md says what came out, and how the packages are installed.
 """
@@ -160,9 +160,10 @@ def art_simba(model, images, labels, basis, precision, seed):
     return own, sequential, ambiguous
 
 
-def paper_simba(model, images, labels, basis, signs, seed):
+def paper_simba(model, images, labels, basis, signs, seed, logarithms=True):
     """The paper's algorithm 1 on all images at once: one pass over a random order, the second sign only if the first did
-    not help, compared by logarithms of probabilities. Queries of each image, None where it failed."""
+    not help. Compares logarithms of probabilities, or probabilities of 32 bits. Queries of each image, None where it
+    failed."""
     from scipy.fft import idctn
 
     generator = numpy.random.default_rng(seed)
@@ -171,8 +172,9 @@ def paper_simba(model, images, labels, basis, signs, seed):
 
     def ask(x, rows):
         with torch.no_grad():
-            logits = model(torch.from_numpy(x)).double()
-        label = functional.log_softmax(logits, 1).gather(1, targets[rows, None])[:, 0].numpy()
+            logits = model(torch.from_numpy(x))
+        scores = functional.log_softmax(logits.double(), 1) if logarithms else functional.softmax(logits, 1)
+        label = scores.gather(1, targets[rows, None])[:, 0].numpy()
         return label, logits.argmax(1).numpy() != labels[rows]
 
     x = images.copy()
@@ -205,9 +207,10 @@ def simba(arguments):
             print(f"SimBA, {basis}, {name}, {len(images)} images, {STEPS} directions, step size {STEP_SIZE}")
             if arguments.samples_csv:
                 describe("plugin simba", rows_of(arguments.samples_csv, name, f"simba-{basis}"), EARLY)
-            for signs, order in (((1, -1), "+ first"), ((-1, 1), "- first")):
-                runs = [paper_simba(model, images, labels, basis, signs, seed) for seed in SEEDS]
-                describe(f"algorithm 1, {order}", runs, EARLY)
+            for title, signs, logarithms in (("+ first", (1, -1), True), ("- first", (-1, 1), True),
+                                             ("+ first, 32 bits", (1, -1), False)):
+                runs = [paper_simba(model, images, labels, basis, signs, seed, logarithms) for seed in SEEDS]
+                describe(f"algorithm 1, {title}", runs, EARLY)
             for precision in (torch.float32, torch.float64):
                 runs = [art_simba(model, images, labels, basis, precision, seed) for seed in SEEDS]
                 bits = torch.finfo(precision).bits

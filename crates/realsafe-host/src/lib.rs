@@ -40,6 +40,7 @@ pub use find::{Candidate, PATH_VARIABLE, find};
 pub use instance::{AttackInstance, DefenseInstance, LossInstance, ModelInstance};
 pub use load::LoadError;
 pub use manifest::{Manifest, ManifestComponent, ManifestError, manifest_path};
+pub use place::is_kebab_case;
 pub use plugin::Plugin;
 pub use problem::{Argument, BatchView, Plan, Problem, Shape, Work};
 pub use process::{Limits, Workers};

@@ -78,10 +78,7 @@ impl<'a> Place<'a> {
     pub(crate) unsafe fn kebab(&self, text: RealsafeText) -> Result<String, LoadError> {
         // SAFETY: passed on to the caller.
         let name = unsafe { self.text(text) }?;
-        let word = |word: &str| {
-            !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-        };
-        if name.starts_with(|first: char| first.is_ascii_lowercase()) && name.split('-').all(word) {
+        if is_kebab_case(&name) {
             return Ok(name);
         }
         Err(self.malformed(format!("is {name:?}, but has to be in kebab case: `my-attack-2`")))
@@ -112,4 +109,11 @@ impl<'a> Place<'a> {
             _ => Err(self.malformed(format!("is {value} instead of 0 or 1"))),
         }
     }
+}
+
+/// Whether plugins and their components may have that name: lowercase words and numbers, joined by hyphens.
+pub fn is_kebab_case(name: &str) -> bool {
+    let word =
+        |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    name.starts_with(|first: char| first.is_ascii_lowercase()) && name.split('-').all(word)
 }

@@ -19,7 +19,7 @@ fn workplace() -> Workplace {
 
 /// Calls a command with the spec, and what it needs beside it.
 fn call(workplace: &Workplace, command: &str, more: &[&str]) -> Called {
-    let (spec, data) = (root().join("specs/plugins/examples.toml"), root().join("plugins"));
+    let (spec, data) = (root().join("plugins/specs/examples.toml"), root().join("plugins"));
     let mut arguments = vec![command, argument(&spec), "--data", argument(&data)];
     arguments.extend(more);
     workplace.call(&arguments)
@@ -88,7 +88,7 @@ fn the_examples_run_and_do_what_they_are_for() {
 fn specs_with_plugins_on_data_pass_check() {
     if data().is_some() {
         for spec in ["simba-mnist", "noise-mnist"] {
-            let spec = root().join(format!("specs/plugins/{spec}.toml"));
+            let spec = root().join(format!("plugins/specs/{spec}.toml"));
             workplace().succeed(&["check", argument(&spec)]);
         }
     }
@@ -116,7 +116,7 @@ fn components_of_plugins_are_shown_like_others() {
 #[test]
 fn parameters_of_plugins_are_checked_and_set_like_others() {
     let workplace = workplace();
-    let base = root().join("specs/plugins/examples.toml");
+    let base = root().join("plugins/specs/examples.toml");
     let check = |set: &str| call(&workplace, "check", &["--set", set]);
     let set = check("attack.simba.steps=7");
     assert_eq!(set.code, Some(0), "{set}");

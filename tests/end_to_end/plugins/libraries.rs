@@ -38,7 +38,7 @@ fn library(workspace: &str, name: &str) -> PathBuf {
 
 /// Where the libraries of a workspace are: each has a folder, so that nobody meets what misbehaves among the examples.
 fn folder(workspace: &str) -> PathBuf {
-    root().join("target").join(workspace).join("release")
+    root().join(workspace).join("target/release")
 }
 
 /// Builds a workspace of plugins as their authors do, with what is on this machine already.
@@ -46,7 +46,7 @@ fn build(workspace: &str) {
     let mut command = Command::new(env!("CARGO"));
     command.args(["build", "--release", "--offline", "--quiet", "--manifest-path"]);
     command.arg(root().join(workspace).join("Cargo.toml"));
-    succeed(command.arg("--target-dir").arg(root().join("target").join(workspace)));
+    succeed(command.arg("--target-dir").arg(root().join(workspace).join("target")));
 }
 
 /// Compiles a plugin in C. It is replaced in one go, for others may have loaded it.

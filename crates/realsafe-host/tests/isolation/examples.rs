@@ -17,7 +17,7 @@ fn root() -> PathBuf {
 
 /// The libraries of the folder `plugins`, built.
 fn libraries() -> Vec<PathBuf> {
-    let (manifest, target) = (root().join("plugins/Cargo.toml"), root().join("target/plugins"));
+    let (manifest, target) = (root().join("plugins/Cargo.toml"), root().join("plugins/target"));
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--release", "--offline", "--manifest-path"]).arg(manifest).arg("--target-dir").arg(&target);
     assert!(cargo.status().unwrap().success(), "the plugins cannot be built");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use realsafe_core::Registry;
-use realsafe_host::manifest_path;
+use realsafe_host::{is_kebab_case, manifest_path};
 use realsafe_plan::Kind;
 
 use crate::exit::Exit;
@@ -218,11 +218,6 @@ impl New {
         }
         Ok(())
     }
-}
-
-fn is_kebab_case(name: &str) -> bool {
-    let word = |word: &str| !word.is_empty() && word.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9'));
-    name.starts_with(|first: char| first.is_ascii_lowercase()) && name.split('-').all(word)
 }
 
 fn fill(text: &str, words: &[(&str, &str)]) -> String {
