@@ -529,7 +529,8 @@ typedef struct RealsafeHost {
    */
   RealsafeStatus (*project)(void *context, uint32_t count, const uint32_t *rows, float *images);
   /**
-   * What a row's sample may still spend, `REALSAFE_UNLIMITED` where there is no limit.
+   * What a row's sample may still spend during this call, under its budget and the declared cost;
+   * `REALSAFE_UNLIMITED` where neither is a limit.
    */
   RealsafeStatus (*remaining)(void *context, uint32_t row, struct RealsafeCost *remaining);
   /**

@@ -389,7 +389,8 @@ pub struct RealsafeHost {
     pub project: Option<
         unsafe extern "C" fn(context: *mut c_void, count: u32, rows: *const u32, images: *mut f32) -> RealsafeStatus,
     >,
-    /// What a row's sample may still spend, `REALSAFE_UNLIMITED` where there is no limit.
+    /// What a row's sample may still spend during this call, under its budget and the declared cost;
+    /// `REALSAFE_UNLIMITED` where neither is a limit.
     pub remaining:
         Option<unsafe extern "C" fn(context: *mut c_void, row: u32, remaining: *mut RealsafeCost) -> RealsafeStatus>,
     /// Whether the user stopped the run: 0 or 1.

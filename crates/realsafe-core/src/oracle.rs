@@ -173,14 +173,17 @@ impl Oracle {
         self.cancelled.load(Ordering::Relaxed)
     }
 
-    /// What a row's sample may still spend before the step ends.
+    /// What a row's sample may still spend before the step ends; the largest number where there is no limit.
     pub fn remaining(&self, batch: &Batch, row: usize) -> Cost {
         let slot = batch.slots[row];
         let Account { spent, allowed, .. } = self.accounts[slot];
         let Budget { queries, forwards, backwards } = self.rules.budget;
-        let left = |allowed: u64, limit: Option<u64>, spent: u64| {
-            limit.map_or(allowed, |limit| allowed.min(limit)).saturating_sub(spent)
-        };
+        // The largest number stands for no limit.
+        let left =
+            |allowed: u64, limit: Option<u64>, spent: u64| match limit.map_or(allowed, |limit| allowed.min(limit)) {
+                u64::MAX => u64::MAX,
+                most => most.saturating_sub(spent),
+            };
         Cost {
             queries: left(allowed.queries, queries, spent.queries),
             forwards: left(allowed.forwards, forwards, spent.forwards),

@@ -80,7 +80,7 @@ pub trait Callbacks {
     /// What failed.
     fn project(&mut self, rows: &[u32], images: &mut [f32]) -> Result<(), Failure>;
 
-    /// What a row's sample may still spend.
+    /// What a row's sample may still spend during the call; `REALSAFE_UNLIMITED` where there is no limit.
     ///
     /// # Errors
     /// What failed.

@@ -209,7 +209,8 @@ impl<'a, A> Victim<'a, A> {
         passed(unsafe { project(context, count, rows.as_ptr(), images.as_mut_ptr()) })
     }
 
-    /// What a row's sample may still spend, [`Cost::UNLIMITED`] where there is no limit.
+    /// What a row's sample may still spend during this call, under its budget and the declared cost;
+    /// [`Cost::UNLIMITED`] where neither is a limit.
     ///
     /// # Errors
     /// What failed.

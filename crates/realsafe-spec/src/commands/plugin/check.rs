@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use realsafe_abi::REALSAFE_MAJOR;
 use realsafe_core::Registry;
 use realsafe_runner::{Finding, conformance, register};
 use serde_json::{Value, json};
@@ -39,6 +40,12 @@ impl Check {
         register(&plugin, &mut registry).map_err(refuse)?;
         let catalogue = registry.catalogue().map_err(refuse)?;
         let mut findings = Vec::new();
+        if self.format == Format::Text {
+            // Sizes, versions, pointers and texts were checked while it was loaded; what fails there is refused.
+            let (name, minor) = (&description.name, description.minor);
+            let components = terminal::count(description.components.len(), "component");
+            print(&format!("✓ {name}: its table is one of ABI {REALSAFE_MAJOR}.{minor}, with {components}\n"))?;
+        }
         conformance(&plugin, &registry, &catalogue, &self.data.environment(), &mut |finding| {
             if self.format == Format::Text {
                 // Each finding at once: checks of slow components take their time.
