@@ -7,7 +7,7 @@ use rand::RngExt;
 use realsafe_core::projection::{per_row, project, steepest};
 use realsafe_core::random::Purpose;
 use realsafe_core::{Attack, Batch, Gradients, Loss, Role, Stop, fill_ball, fill_uniform, length, state};
-use realsafe_plan::{Cost, Fallback, Norm, Parameter, ParameterKind, Values};
+use realsafe_plan::{Access, AttackTraits, Cost, Fallback, Goal, Norm, Parameter, ParameterKind, Traits, Values};
 
 /// The number of steps.
 pub(crate) const fn steps(fallback: &'static str) -> Parameter {
@@ -48,6 +48,16 @@ pub(crate) const LOSS: Parameter = Parameter {
     fallback: Fallback::Value("cross-entropy"),
     documentation: "What is raised for the label, or lowered for the target.",
 };
+
+/// What attacks of one gradient per step have in common.
+pub(crate) const ITERATIVE: Traits = Traits::Attack(AttackTraits {
+    access: Access::Gradients,
+    surrogates: false,
+    norms: &Norm::ALL,
+    goals: &Goal::ALL,
+    minimises_distance: false,
+    cost: &|values| Ok(Cost::gradient(values.count("steps"))),
+});
 
 /// The length of a step, absolute or as a share of each row's radius.
 pub(crate) enum StepSize {

@@ -16,9 +16,9 @@
 //! The default step of 1.5 · eps / steps is that of RealSafe's curves (Dong et al., CVPR 2020).
 
 use realsafe_core::{AttackEntry, inventory};
-use realsafe_plan::{Access, AttackTraits, Component, Cost, Goal, Norm, Origin, Traits};
+use realsafe_plan::{Component, Origin};
 
-use crate::ascent::{Descent, LOSS, STEP_SIZE, Start, StepSize, step_size_relative, steps};
+use crate::ascent::{Descent, ITERATIVE, LOSS, STEP_SIZE, Start, StepSize, step_size_relative, steps};
 
 inventory::submit! {
     AttackEntry {
@@ -29,14 +29,7 @@ inventory::submit! {
             source: include_str!("bim.rs"),
             parameters: &[steps("20"), STEP_SIZE, step_size_relative("1.5"), LOSS],
             example: "steps = 10\nstep-size = \"1/255\"",
-            traits: Traits::Attack(AttackTraits {
-                access: Access::Gradients,
-                surrogates: false,
-                norms: &Norm::ALL,
-                goals: &Goal::ALL,
-                minimises_distance: false,
-                cost: &|values| Ok(Cost::gradient(values.count("steps"))),
-            }),
+            traits: ITERATIVE,
         },
         build: &|values, context| Ok(Box::new(Descent {
             start: Start::Clean,

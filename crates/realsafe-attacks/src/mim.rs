@@ -18,11 +18,9 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use realsafe_core::projection::sum_per_row;
 use realsafe_core::{Attack, AttackEntry, Batch, Gradients, Loss, Role, Stop, inventory, state};
-use realsafe_plan::{
-    Access, AttackTraits, Component, Cost, Fallback, Goal, Norm, Origin, Parameter, ParameterKind, Traits,
-};
+use realsafe_plan::{Component, Cost, Fallback, Origin, Parameter, ParameterKind};
 
-use crate::ascent::{LOSS, STEP_SIZE, StepSize, step_size_relative, steps};
+use crate::ascent::{ITERATIVE, LOSS, STEP_SIZE, StepSize, step_size_relative, steps};
 
 struct Mim {
     steps: u64,
@@ -88,14 +86,7 @@ inventory::submit! {
                 LOSS,
             ],
             example: "steps = 10\ndecay = 1.0",
-            traits: Traits::Attack(AttackTraits {
-                access: Access::Gradients,
-                surrogates: false,
-                norms: &Norm::ALL,
-                goals: &Goal::ALL,
-                minimises_distance: false,
-                cost: &|values| Ok(Cost::gradient(values.count("steps"))),
-            }),
+            traits: ITERATIVE,
         },
         build: &|values, context| Ok(Box::new(Mim {
             steps: values.count("steps"),

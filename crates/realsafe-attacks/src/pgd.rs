@@ -19,11 +19,9 @@
 //! (arXiv:1706.06083).
 
 use realsafe_core::{AttackEntry, inventory};
-use realsafe_plan::{
-    Access, AttackTraits, Component, Cost, Fallback, Goal, Norm, Origin, Parameter, ParameterKind, Traits,
-};
+use realsafe_plan::{Component, Fallback, Origin, Parameter, ParameterKind};
 
-use crate::ascent::{Descent, LOSS, STEP_SIZE, Start, StepSize, step_size_relative, steps};
+use crate::ascent::{Descent, ITERATIVE, LOSS, STEP_SIZE, Start, StepSize, step_size_relative, steps};
 
 inventory::submit! {
     AttackEntry {
@@ -53,14 +51,7 @@ inventory::submit! {
                 },
             ],
             example: "steps = 100\nstep-size = \"0.01\"",
-            traits: Traits::Attack(AttackTraits {
-                access: Access::Gradients,
-                surrogates: false,
-                norms: &Norm::ALL,
-                goals: &Goal::ALL,
-                minimises_distance: false,
-                cost: &|values| Ok(Cost::gradient(values.count("steps"))),
-            }),
+            traits: ITERATIVE,
         },
         build: &|values, context| Ok(Box::new(Descent {
             start: Start::from(values),

@@ -95,7 +95,7 @@ pub trait Callbacks {
 
 /// The callbacks of components that are not attacks: none but messages, which nobody reads, and cancellation.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct NoCallbacks;
+pub(crate) struct NoCallbacks;
 
 fn closed<T>() -> Result<T, Failure> {
     Err(Failure::new(FailureKind::Unsupported, "only attacks may ask anything of their host"))

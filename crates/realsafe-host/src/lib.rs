@@ -32,7 +32,8 @@ mod thunks;
 mod trust;
 mod worker;
 
-pub use callbacks::{Callbacks, NoCallbacks};
+pub use callbacks::Callbacks;
+pub(crate) use callbacks::NoCallbacks;
 pub use description::{Attack, Component, Defense, Description, Fallback, Interface, Model, Parameter, ParameterKind};
 pub use digest::Digest;
 pub use failure::{Failure, FailureKind};

@@ -55,26 +55,26 @@ pub(super) fn check(bench: &mut Bench<'_>, entry: &'static AttackEntry, chosen: 
     for &norm in traits.norms {
         for &goal in traits.goals {
             let what = format!("{} in {}: ends, within ball, box and declared cost", goal.name(), norm.name());
-            let tried = trial(norm, goal).run(bench, None);
+            let tried = trial(norm, goal).run(bench);
             sound &= bench.note(&what, tried.and_then(|tried| legal(&tried)));
         }
     }
     // Whoever fails at the simplest fails at the rest for the same reason.
     let (Some(&norm), Some(&goal), true) = (traits.norms.first(), traits.goals.first(), sound) else { return };
-    let Ok(first) = trial(norm, goal).run(bench, None) else { return };
+    let Ok(first) = trial(norm, goal).run(bench) else { return };
 
-    let again = trial(norm, goal).run(bench, None);
+    let again = trial(norm, goal).run(bench);
     bench.note("two runs give the same", again.and_then(|again| same(&first, &again, &(0..COUNT).collect::<Vec<_>>())));
 
     let order: Vec<usize> = (0..COUNT).rev().step_by(2).collect();
-    let some = Trial { rows: order.clone(), ..trial(norm, goal) }.run(bench, None);
+    let some = Trial { rows: order.clone(), ..trial(norm, goal) }.run(bench);
     bench
         .note("a sample's result does not depend on its neighbours", some.and_then(|some| same(&first, &some, &order)));
 
     if traits.access != Access::Nothing {
         early_exit(bench, &trial(norm, goal));
         let budget = Budget { queries: Some(7), forwards: Some(7), backwards: Some(5) };
-        let tight = Trial { budget, ..trial(norm, goal) }.run(bench, None);
+        let tight = Trial { budget, ..trial(norm, goal) }.run(bench);
         bench.note("a hard budget is kept", tight.map(drop));
     }
     bench.note("it ends soon when the user stops the run", cancel(bench, &trial(norm, goal)));
@@ -87,9 +87,9 @@ pub(super) fn check(bench: &mut Bench<'_>, entry: &'static AttackEntry, chosen: 
 /// Rows that leave early must not change what the others get.
 fn early_exit(bench: &mut Bench<'_>, trial: &Trial<'_>) {
     let early = |rows: Vec<usize>| Trial { success: Success::AnyIterate, rows, ..*trial };
-    let result = early((0..COUNT).collect()).run(bench, None).and_then(|together| {
+    let result = early((0..COUNT).collect()).run(bench).and_then(|together| {
         (0..COUNT).try_for_each(|row| {
-            let alone = early(vec![row]).run(bench, None)?;
+            let alone = early(vec![row]).run(bench)?;
             same(&together, &alone, &[row])
         })
     });
@@ -138,8 +138,8 @@ fn same(all: &Tried, some: &Tried, rows: &[usize]) -> Result<(), String> {
 }
 
 impl Trial<'_> {
-    fn run(&self, bench: &Bench<'_>, patience: Option<(usize, Arc<AtomicBool>)>) -> Result<Tried, String> {
-        self.attempt(bench, patience).map_err(|stop| told(&stop))
+    fn run(&self, bench: &Bench<'_>) -> Result<Tried, String> {
+        self.attempt(bench, None).map_err(|stop| told(&stop))
     }
 
     /// Attacks the rows; with `patience`, the user stops the run after that many propagations.
