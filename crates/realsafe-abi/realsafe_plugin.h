@@ -150,6 +150,16 @@
 #define REALSAFE_L2 2
 
 /**
+ * The sum of all changes.
+ */
+#define REALSAFE_L1 4
+
+/**
+ * The number of changed values.
+ */
+#define REALSAFE_L0 8
+
+/**
  * Any label but the true one. Goals are bits.
  */
 #define REALSAFE_UNTARGETED 1

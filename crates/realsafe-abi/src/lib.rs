@@ -93,6 +93,10 @@ pub const REALSAFE_ACCESS_GRADIENTS: u32 = 3;
 pub const REALSAFE_LINF: u32 = 1;
 /// The Euclidean length of the change.
 pub const REALSAFE_L2: u32 = 2;
+/// The sum of all changes.
+pub const REALSAFE_L1: u32 = 4;
+/// The number of changed values.
+pub const REALSAFE_L0: u32 = 8;
 
 /// Any label but the true one. Goals are bits.
 pub const REALSAFE_UNTARGETED: u32 = 1;

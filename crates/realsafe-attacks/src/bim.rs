@@ -18,7 +18,7 @@
 use realsafe_core::{AttackEntry, inventory};
 use realsafe_plan::{Component, Origin};
 
-use crate::ascent::{Descent, ITERATIVE, LOSS, STEP_SIZE, Start, StepSize, step_size_relative, steps};
+use crate::shared::ascent::{Descent, ITERATIVE, LOSS, STEP_SIZE, Start, StepSize, step_size_relative, steps};
 
 inventory::submit! {
     AttackEntry {

@@ -30,7 +30,7 @@ use rand_chacha::ChaCha8Rng;
 use realsafe_core::random::Purpose;
 use realsafe_core::{Attack, AttackEntry, Batch, Labels, Role, Samples, Stop, fill_gaussian, inventory, read, state};
 use realsafe_plan::{
-    Access, AttackTraits, Component, Cost, Fallback, Goal, Norm, Origin, Parameter, ParameterKind, Traits,
+    Access, AttackTraits, Component, Cost, Fallback, Goal, Norm, Origin, Parameter, ParameterKind, Surrogates, Traits,
 };
 
 /// Images of noise that are tried before images of the dataset.
@@ -325,7 +325,7 @@ inventory::submit! {
             example: "queries = 2000",
             traits: Traits::Attack(AttackTraits {
                 access: Access::Labels,
-                surrogates: false,
+                surrogates: Surrogates::Unused,
                 norms: &[Norm::L2],
                 goals: &Goal::ALL,
                 minimises_distance: true,

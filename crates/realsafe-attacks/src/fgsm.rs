@@ -15,9 +15,9 @@
 //! Goodfellow, Shlens, Szegedy: Explaining and Harnessing Adversarial Examples, ICLR 2015 (arXiv:1412.6572).
 
 use realsafe_core::{AttackEntry, inventory};
-use realsafe_plan::{Access, AttackTraits, Component, Cost, Goal, Norm, Origin, Traits};
+use realsafe_plan::{Access, AttackTraits, Component, Cost, Goal, Norm, Origin, Surrogates, Traits};
 
-use crate::ascent::{Descent, LOSS, Start, StepSize};
+use crate::shared::ascent::{Descent, LOSS, Start, StepSize};
 
 inventory::submit! {
     AttackEntry {
@@ -30,8 +30,8 @@ inventory::submit! {
             example: "",
             traits: Traits::Attack(AttackTraits {
                 access: Access::Gradients,
-                surrogates: false,
-                norms: &Norm::ALL,
+                surrogates: Surrogates::Transfer,
+                norms: &Norm::DENSE,
                 goals: &Goal::ALL,
                 minimises_distance: false,
                 cost: &|_| Ok(Cost::gradient(1)),

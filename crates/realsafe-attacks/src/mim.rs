@@ -20,7 +20,7 @@ use realsafe_core::projection::sum_per_row;
 use realsafe_core::{Attack, AttackEntry, Batch, Gradients, Loss, Role, Stop, inventory, state};
 use realsafe_plan::{Component, Cost, Fallback, Origin, Parameter, ParameterKind};
 
-use crate::ascent::{ITERATIVE, LOSS, STEP_SIZE, StepSize, step_size_relative, steps};
+use crate::shared::ascent::{ITERATIVE, LOSS, STEP_SIZE, StepSize, step_size_relative, steps};
 
 struct Mim {
     steps: u64,
@@ -56,7 +56,7 @@ impl Attack for Mim {
         let (_, gradient) = victim.gradient(batch, &state.images, &*self.loss, Role::Iterate)?;
         let length = sum_per_row(gradient.clone().abs()).clamp_min(f32::MIN_POSITIVE);
         state.momentum = state.momentum.clone() * self.decay + gradient / length;
-        state.images = self.step_size.advance(batch, state.images.clone(), state.momentum.clone());
+        state.images = self.step_size.advance(batch, state.images.clone(), state.momentum.clone())?;
         Ok(())
     }
 

@@ -21,7 +21,7 @@
 use realsafe_core::{AttackEntry, inventory};
 use realsafe_plan::{Component, Fallback, Origin, Parameter, ParameterKind};
 
-use crate::ascent::{Descent, ITERATIVE, LOSS, STEP_SIZE, Start, StepSize, step_size_relative, steps};
+use crate::shared::ascent::{Descent, ITERATIVE, LOSS, STEP_SIZE, Start, StepSize, step_size_relative, steps};
 
 inventory::submit! {
     AttackEntry {

@@ -26,7 +26,7 @@ use rand::RngExt;
 use realsafe_core::random::Purpose;
 use realsafe_core::{Attack, AttackEntry, Batch, Logits, Role, Scores, Stop, inventory, margin, read, state};
 use realsafe_plan::{
-    Access, AttackTraits, Component, Cost, Fallback, Goal, Norm, Origin, Parameter, ParameterKind, Traits,
+    Access, AttackTraits, Component, Cost, Fallback, Goal, Norm, Origin, Parameter, ParameterKind, Surrogates, Traits,
 };
 
 struct Square {
@@ -180,7 +180,7 @@ inventory::submit! {
             example: "queries = 1000",
             traits: Traits::Attack(AttackTraits {
                 access: Access::Scores,
-                surrogates: false,
+                surrogates: Surrogates::Unused,
                 norms: &[Norm::Linf],
                 goals: &Goal::ALL,
                 minimises_distance: false,

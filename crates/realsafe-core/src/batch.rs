@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use rand_distr::StandardNormal;
+use rand_distr::{Exp1, StandardNormal};
 use realsafe_plan::{Goal, Norm};
 
 use crate::random::{Purpose, StreamKey, stream};
@@ -124,7 +124,8 @@ pub fn fill_gaussian(random: &mut ChaCha8Rng, values: &mut [f32]) {
 }
 
 /// Fills with a random point of the ball of a radius around the origin: uniform in the cube for linf, a Gaussian direction
-/// times a uniform radius for l2.
+/// times a uniform radius for l2, a Laplace direction times a uniform radius for l1, and as many uniform values at random
+/// places as the radius says for l0.
 pub fn fill_ball(norm: Norm, radius: f32, random: &mut ChaCha8Rng, values: &mut [f32]) {
     let scale = match norm {
         Norm::Linf => {
@@ -135,6 +136,23 @@ pub fn fill_ball(norm: Norm, radius: f32, random: &mut ChaCha8Rng, values: &mut 
             let radius = radius * random.random::<f32>();
             fill_gaussian(random, values);
             radius / length(values)
+        }
+        Norm::L1 => {
+            let radius = radius * random.random::<f32>();
+            values.fill_with(|| {
+                let size: f32 = random.sample(Exp1);
+                if random.random() { size } else { -size }
+            });
+            radius / values.iter().map(|value| value.abs()).sum::<f32>()
+        }
+        Norm::L0 => {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of places")]
+            let places = (radius.max(0.0) as usize).min(values.len());
+            values.fill(0.0);
+            for place in rand::seq::index::sample(random, values.len(), places) {
+                values[place] = random.random::<f32>().mul_add(2.0, -1.0);
+            }
+            1.0
         }
     };
     values.iter_mut().for_each(|value| *value *= scale);

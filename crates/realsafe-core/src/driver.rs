@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use realsafe_plan::{Budget, Cost, Goal, Norm, Success};
+use realsafe_plan::{Budget, Cost, Ensemble, Goal, Norm, Success};
 
 use crate::logits::read;
 use crate::oracle::{Account, Door, Found, Rules};
@@ -15,8 +15,12 @@ use crate::{Attack, Batch, DefendedModel, Oracle, Rows, Run, Samples, Select, St
 pub struct Task {
     /// The victim.
     pub model: DefendedModel,
-    /// Models whose gradients the attack uses beside what it sees of the victim.
+    /// Models whose gradients the attack uses.
     pub surrogates: Vec<DefendedModel>,
+    /// How those are combined.
+    pub ensemble: Ensemble,
+    /// Whether they stand in for the victim, which is judged once, at the end.
+    pub transfers: bool,
     /// The clean images and labels.
     pub samples: Samples,
     /// The index of each sample in the dataset.
@@ -130,6 +134,8 @@ impl<'a> Driver<'a> {
             success: task.success,
             minimises_distance: task.eps.is_none(),
             budget: task.budget,
+            transfers: task.transfers,
+            ensemble: task.ensemble,
         };
         let oracle = Oracle {
             model: task.model.clone(),
@@ -169,8 +175,7 @@ impl<'a> Driver<'a> {
     }
 
     fn restart<A: Attack>(&mut self, attack: &A, slots: Vec<usize>, restart: u32) -> Result<(), Stop> {
-        let payable: Vec<usize> =
-            slots.into_iter().filter(|&slot| self.oracle.covers(slot, attack.start_cost())).collect();
+        let payable: Vec<usize> = slots.into_iter().filter(|&slot| self.covers(slot, attack.start_cost())).collect();
         if payable.is_empty() {
             return Ok(());
         }
@@ -181,7 +186,7 @@ impl<'a> Driver<'a> {
             if self.control.cancelled.load(Ordering::Relaxed) {
                 return Err(Stop::Cancelled);
             }
-            let goes_on = |slot: usize| !self.is_finished(slot) && self.oracle.covers(slot, attack.step_cost());
+            let goes_on = |slot: usize| !self.is_finished(slot) && self.covers(slot, attack.step_cost());
             let (stay, leave): (Vec<usize>, Vec<usize>) = (0..batch.len()).partition(|&row| goes_on(batch.slots[row]));
             if !leave.is_empty() {
                 self.keep_iterates(&batch, leave, || attack.iterates(&batch, &state))?;
@@ -202,6 +207,11 @@ impl<'a> Driver<'a> {
             (self.control.stepped)(batch.len());
         }
         self.keep_iterates(&batch, (0..batch.len()).collect(), || attack.iterates(&batch, &state))
+    }
+
+    /// Whether the budget of a sample covers what the attack says that it asks for.
+    fn covers(&self, slot: usize, cost: Cost) -> bool {
+        self.task.transfers || self.oracle.covers(slot, cost)
     }
 
     /// Whether a sample needs no more steps.

@@ -4,12 +4,14 @@
 //! sample's first (or nearest) adversarial. Rows are padded to a few fixed counts, so that what a backend
 //! computes for a row does not depend on how many others there are.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use realsafe_plan::{Budget, Cost, Norm, ROW_COUNTS, Success};
+use realsafe_plan::{Budget, Cost, Ensemble, Norm, ROW_COUNTS, Success};
 
+use crate::ensemble::{combine, cotangents};
 use crate::logits::read;
 use crate::projection::{Distances, in_box};
 use crate::{Batch, DefendedModel, Logits, Loss, Rows, Samples, Select, Stop, Tape};
@@ -55,7 +57,40 @@ pub trait Gradients: Scores {
         loss: &dyn Loss,
         role: Role,
     ) -> Result<(Logits, Tensor<4>), Stop>;
+
+    /// The logits of each image, and the gradient of a function of them: `derive` is given the place of a row in the batch
+    /// and its logits, and writes the derivative with respect to each.
+    ///
+    /// # Errors
+    /// See [`Stop`].
+    fn gradient_of_logits(
+        &mut self,
+        batch: &Batch,
+        images: &Tensor<4>,
+        derive: &mut dyn FnMut(usize, &[f32], &mut [f32]),
+        role: Role,
+    ) -> Result<(Logits, Tensor<4>), Stop>;
 }
+
+/// The gradients of the surrogates, combined as the spec says; they cost the victim nothing.
+pub trait Surrogates {
+    /// The combined logits of each image, and the gradient `[n, channels, height, width]` along which the attacker's objective
+    /// rises.
+    ///
+    /// # Errors
+    /// See [`Stop`].
+    fn surrogate_gradient(
+        &mut self,
+        batch: &Batch,
+        images: &Tensor<4>,
+        loss: &dyn Loss,
+    ) -> Result<(Logits, Tensor<4>), Stop>;
+}
+
+/// The victim's logits and the surrogates' gradients.
+pub trait ScoresAndSurrogates: Scores + Surrogates {}
+
+impl ScoresAndSurrogates for Oracle {}
 
 /// What the driver can open for an attack.
 pub trait Door {
@@ -76,6 +111,12 @@ impl Door for dyn Scores {
 }
 
 impl Door for dyn Gradients {
+    fn open(oracle: &mut Oracle) -> &mut Self {
+        oracle
+    }
+}
+
+impl Door for dyn ScoresAndSurrogates {
     fn open(oracle: &mut Oracle) -> &mut Self {
         oracle
     }
@@ -124,6 +165,10 @@ pub(crate) struct Rules {
     /// Whether a nearer adversarial replaces the one that was found.
     pub(crate) minimises_distance: bool,
     pub(crate) budget: Budget,
+    /// Whether the surrogates stand in for the victim, which is judged once, at the end.
+    pub(crate) transfers: bool,
+    /// How surrogates are combined.
+    pub(crate) ensemble: Ensemble,
 }
 
 /// The victim with its books.
@@ -263,20 +308,61 @@ impl Oracle {
         loss: &dyn Loss,
         role: Role,
     ) -> Result<(Logits, Tensor<4>), Stop> {
-        self.charge(network, &batch.slots, Cost::gradient(1))?;
-        let model = self.network(network);
+        self.raise(&[network], batch, images, loss, role)
+    }
+
+    /// The logits that networks have together, and the gradient along which a loss rises.
+    fn raise(
+        &mut self,
+        networks: &[Network],
+        batch: &Batch,
+        images: &Tensor<4>,
+        loss: &dyn Loss,
+        role: Role,
+    ) -> Result<(Logits, Tensor<4>), Stop> {
+        self.ascend(networks, batch, images, role, &mut |rows, logits, derivatives| {
+            loss.evaluate(logits, &batch.labels[rows.clone()], &batch.targets[rows], derivatives).map(drop)
+        })
+    }
+
+    /// The logits that networks have together, and the gradient of a function of them.
+    fn ascend(
+        &mut self,
+        networks: &[Network],
+        batch: &Batch,
+        images: &Tensor<4>,
+        role: Role,
+        derive: &mut dyn FnMut(Range<usize>, &Logits, &mut [f32]) -> Result<(), Stop>,
+    ) -> Result<(Logits, Tensor<4>), Stop> {
+        networks.iter().try_for_each(|network| self.charge(*network, &batch.slots, Cost::gradient(1)))?;
+        let ensemble = self.rules.ensemble;
         let mut logits = Logits::empty();
         let mut gradients = Vec::new();
         for piece in pieces(batch.len()) {
-            let (part, tape) = piece.forward(model, images)?;
-            let mut derivatives = vec![0.0; part.values().len()];
+            let forward = |network: &Network| piece.forward(self.network(*network), images);
+            let parts = networks.iter().map(forward).collect::<Result<Vec<_>, Stop>>()?;
+            let (parts, tapes): (Vec<Logits>, Vec<Tape>) = parts.into_iter().unzip();
             let rows = piece.start..piece.start + piece.rows;
-            loss.evaluate(&part, &batch.labels[rows.clone()], &batch.targets[rows], &mut derivatives)?;
-            gradients.push(piece.pull(tape, &derivatives)?);
-            logits.append(part);
+            let cotangents =
+                cotangents(ensemble, &parts, &mut |logits, derivatives| derive(rows.clone(), logits, derivatives))?;
+            let pulled = tapes.into_iter().zip(cotangents).map(|(tape, cotangents)| piece.pull(tape, &cotangents));
+            let sum = pulled.reduce(|sum, gradient| Ok(sum? + gradient?));
+            gradients.push(sum.expect("at least one network")?);
+            logits.append(combine(ensemble, &parts));
         }
-        self.note(network, batch, images, &logits, role)?;
+        for network in networks {
+            self.note(*network, batch, images, &logits, role)?;
+        }
         Ok((logits, Tensor::cat(gradients, 0)))
+    }
+
+    /// The networks that answer for the victim.
+    fn stand_ins(&self) -> Vec<Network> {
+        if self.rules.transfers { self.all_surrogates() } else { vec![Network::Victim] }
+    }
+
+    fn all_surrogates(&self) -> Vec<Network> {
+        (0..self.surrogates.len()).map(Network::Surrogate).collect()
     }
 
     /// The logits of each image, and what [`Oracle::pull`] needs to go back.
@@ -353,7 +439,9 @@ impl Labels for Oracle {
 
 impl Scores for Oracle {
     fn scores(&mut self, batch: &Batch, images: &Tensor<4>, role: Role) -> Result<Logits, Stop> {
-        self.scores_of(Network::Victim, batch, images, role)
+        let asked = self.stand_ins().into_iter();
+        let parts = asked.map(|network| self.scores_of(network, batch, images, role)).collect::<Result<Vec<_>, _>>()?;
+        Ok(combine(self.rules.ensemble, &parts))
     }
 }
 
@@ -365,7 +453,32 @@ impl Gradients for Oracle {
         loss: &dyn Loss,
         role: Role,
     ) -> Result<(Logits, Tensor<4>), Stop> {
-        self.gradient_of(Network::Victim, batch, images, loss, role)
+        self.raise(&self.stand_ins(), batch, images, loss, role)
+    }
+
+    fn gradient_of_logits(
+        &mut self,
+        batch: &Batch,
+        images: &Tensor<4>,
+        derive: &mut dyn FnMut(usize, &[f32], &mut [f32]),
+        role: Role,
+    ) -> Result<(Logits, Tensor<4>), Stop> {
+        self.ascend(&self.stand_ins(), batch, images, role, &mut |rows, logits, derivatives| {
+            let derivatives = derivatives.chunks_exact_mut(logits.classes());
+            rows.zip(logits.rows()).zip(derivatives).for_each(|((row, logits), to)| derive(row, logits, to));
+            Ok(())
+        })
+    }
+}
+
+impl Surrogates for Oracle {
+    fn surrogate_gradient(
+        &mut self,
+        batch: &Batch,
+        images: &Tensor<4>,
+        loss: &dyn Loss,
+    ) -> Result<(Logits, Tensor<4>), Stop> {
+        self.raise(&self.all_surrogates(), batch, images, loss, Role::Probe)
     }
 }
 

@@ -1,7 +1,9 @@
 //! Balls, boxes and steepest directions, row by row.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{IndexingUpdateOp, Tensor, TensorData};
 use realsafe_plan::Norm;
+
+use crate::{Stop, read};
 
 /// One value per row, shaped `[n, 1, 1, 1]` to scale images with.
 pub fn per_row(values: &[f32], like: &Tensor<4>) -> Tensor<4> {
@@ -20,7 +22,8 @@ pub fn sum_per_row(rows: Tensor<4>) -> Tensor<4> {
     sums.reshape([n, 1, 1, 1])
 }
 
-/// The direction of steepest ascent: the sign for linf, the unit vector for l2. A zero row stays zero.
+/// The direction of steepest ascent: the sign for linf, the unit vector for l2, the sign of the first largest entry for l1
+/// and l0. A zero row stays zero.
 pub fn steepest(norm: Norm, gradient: Tensor<4>) -> Tensor<4> {
     match norm {
         Norm::Linf => gradient.sign(),
@@ -32,14 +35,25 @@ pub fn steepest(norm: Norm, gradient: Tensor<4>) -> Tensor<4> {
             let length = l2_length(scaled.clone());
             scaled / length.clamp_min(f32::MIN_POSITIVE)
         }
+        Norm::L1 | Norm::L0 => {
+            let [n, channels, height, width] = gradient.dims();
+            let flat: Tensor<2> = gradient.reshape([n, channels * height * width]);
+            let largest = flat.clone().abs().argmax(1);
+            let sign = flat.clone().gather(1, largest.clone()).sign();
+            flat.zeros_like().scatter(1, largest, sign, IndexingUpdateOp::Add).reshape([n, channels, height, width])
+        }
     }
 }
 
 /// Projects each row of `images` onto the ball of radius `eps` `[n, 1, 1, 1]` around `center`, then onto the box `[0, 1]`.
 ///
 /// For l2 the change is rescaled to the ball and then clipped, which keeps it inside both. The ball is made smaller by what
-/// rounding pixels to single precision can add to a length, which matters for tiny radii only.
-pub fn project(norm: Norm, images: Tensor<4>, center: &Tensor<4>, eps: &Tensor<4>) -> Tensor<4> {
+/// rounding pixels to single precision can add to a length, which matters for tiny radii only. For l1 the nearest point
+/// of the intersection of both is found, for l0 the largest changes are kept.
+///
+/// # Errors
+/// The device's own message when it fails.
+pub fn project(norm: Norm, images: Tensor<4>, center: &Tensor<4>, eps: &Tensor<4>) -> Result<Tensor<4>, Stop> {
     let inside = match norm {
         Norm::Linf => images.max_pair(center.clone() - eps.clone()).min_pair(center.clone() + eps.clone()),
         Norm::L2 => {
@@ -50,8 +64,80 @@ pub fn project(norm: Norm, images: Tensor<4>, center: &Tensor<4>, eps: &Tensor<4
             let length = l2_length(change.clone()).clamp_min(f32::MIN_POSITIVE);
             center.clone() + change * (radius / length).clamp_max(1.0)
         }
+        Norm::L1 => on_host(images, center, eps, project_l1)?,
+        Norm::L0 => on_host(images, center, eps, project_l0)?,
     };
-    inside.clamp(0.0, 1.0)
+    Ok(inside.clamp(0.0, 1.0))
+}
+
+fn on_host(
+    images: Tensor<4>,
+    center: &Tensor<4>,
+    eps: &Tensor<4>,
+    project: fn(&mut [f32], &[f32], f32),
+) -> Result<Tensor<4>, Stop> {
+    let (dims, device) = (images.dims(), images.device());
+    let (mut pixels, clean, eps) = (read(images)?, read(center.clone())?, read(eps.clone())?);
+    let size = pixels.len() / eps.len();
+    for ((pixels, clean), eps) in pixels.chunks_exact_mut(size).zip(clean.chunks_exact(size)).zip(eps) {
+        project(pixels, clean, eps);
+    }
+    Ok(Tensor::from_data(TensorData::new(pixels, dims), &device))
+}
+
+/// Moves an image to the nearest point, in the Euclidean sense, that has an l1 distance of at most `eps` to `center` and
+/// lies in the box `[0, 1]`.
+///
+/// With `u` the change, the answer is `clamp(shrink(u, λ))`: every change loses λ in size, then is cut at the box. The sum of
+/// changes falls with λ, linearly between the points where a change reaches zero or leaves the box, and is solved for exactly.
+pub fn project_l1(image: &mut [f32], center: &[f32], eps: f32) {
+    // Rounding pixels to single precision may add to every change.
+    let rounding = f64::from(f32::EPSILON) / 4.0 * image.len() as f64;
+    let radius = (f64::from(eps) * (1.0 + 2e-6) - rounding).min(f64::from(eps)).max(0.0);
+    let size = |pixel: f32, center: f32| (f64::from(pixel) - f64::from(center)).abs();
+    let room = |pixel: f32, center: f32| f64::from(if pixel < center { center } else { 1.0 - center });
+    // Where a change begins to shrink, and where it is gone.
+    let mut turns: Vec<(f64, f64)> = Vec::with_capacity(2 * image.len());
+    let mut sum = 0.0;
+    let mut slope = 0.0;
+    for (pixel, center) in image.iter().zip(center) {
+        let (size, room) = (size(*pixel, *center), room(*pixel, *center).max(0.0));
+        sum += size.min(room);
+        if size > room {
+            turns.push((size - room, 1.0));
+        } else {
+            slope += 1.0;
+        }
+        turns.push((size, -1.0));
+    }
+    let mut shrinkage = 0.0;
+    if sum > radius {
+        turns.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        for (turn, change) in turns {
+            let next = sum - slope * (turn - shrinkage);
+            if next <= radius {
+                break;
+            }
+            (sum, shrinkage, slope) = (next, turn, slope + change);
+        }
+        if slope > 0.0 {
+            shrinkage += (sum - radius) / slope;
+        }
+    }
+    for (pixel, center) in image.iter_mut().zip(center) {
+        let kept = (size(*pixel, *center) - shrinkage).max(0.0).copysign(f64::from(*pixel - *center));
+        *pixel = ((f64::from(*center) + kept) as f32).clamp(0.0, 1.0);
+    }
+}
+
+/// Clips an image to the box `[0, 1]` and undoes all changes from `center` but the `eps` largest.
+pub fn project_l0(image: &mut [f32], center: &[f32], eps: f32) {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of values")]
+    let kept = eps.max(0.0) as usize;
+    image.iter_mut().for_each(|pixel| *pixel = pixel.clamp(0.0, 1.0));
+    let mut places: Vec<usize> = (0..image.len()).filter(|&place| image[place] != center[place]).collect();
+    places.sort_by(|&a, &b| (image[b] - center[b]).abs().total_cmp(&(image[a] - center[a]).abs()));
+    places.into_iter().skip(kept).for_each(|place| image[place] = center[place]);
 }
 
 /// Distances between two images, in double precision: largest change, Euclidean, sum of changes, number of changed values.
@@ -90,6 +176,8 @@ impl Distances {
         match norm {
             Norm::Linf => self.linf,
             Norm::L2 => self.l2,
+            Norm::L1 => self.l1,
+            Norm::L0 => self.l0,
         }
     }
 }
@@ -97,4 +185,47 @@ impl Distances {
 /// Whether an image is finite and inside the box `[0, 1]`.
 pub fn in_box(pixels: &[f32]) -> bool {
     pixels.iter().all(|pixel| (0.0..=1.0).contains(pixel))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn l1(image: &[f32], center: &[f32]) -> f64 {
+        Distances::between(center, image).l1
+    }
+
+    proptest! {
+        /// The projection is in both sets, and no small move within them comes closer to the point.
+        #[test]
+        fn the_l1_projection_is_the_nearest_point(
+            center in prop::collection::vec(0.0_f32..1.0, 6),
+            point in prop::collection::vec(-1.0_f32..2.0, 6),
+            eps in 0.05_f32..3.0,
+        ) {
+            let mut projected = point.clone();
+            project_l1(&mut projected, &center, eps);
+            prop_assert!(in_box(&projected) && l1(&projected, &center) <= Norm::L1.tolerance(eps.into()));
+            let distance = |image: &[f32]| Distances::between(&point, image).l2;
+            let best = distance(&projected);
+            // Towards every vertex of the ball, cut at the box: convexity makes this enough.
+            for place in 0..6 {
+                for sign in [-1.0, 1.0] {
+                    let mut vertex = center.clone();
+                    vertex[place] = (vertex[place] + sign * eps).clamp(0.0, 1.0);
+                    let moved: Vec<f32> = projected.iter().zip(&vertex).map(|(at, to)| at + 1e-2 * (to - at)).collect();
+                    prop_assert!(distance(&moved) >= best - 1e-5);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_l0_projection_keeps_the_largest_changes() {
+        let mut image = [0.1, 0.9, -1.0, 0.5];
+        project_l0(&mut image, &[0.0, 0.5, 0.5, 0.5], 2.0);
+        assert_eq!(image, [0.0, 0.9, 0.0, 0.5]);
+    }
 }

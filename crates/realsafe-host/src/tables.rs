@@ -259,7 +259,7 @@ fn read_attack(place: &Place<'_>, table: &RealsafeAttack) -> Result<Attack, Load
     let attack = Attack {
         access: table.access,
         surrogates: place.at("surrogates").flag(table.surrogates)?,
-        norms: table.norms & (REALSAFE_LINF | REALSAFE_L2),
+        norms: table.norms & (REALSAFE_LINF | REALSAFE_L2 | REALSAFE_L1 | REALSAFE_L0),
         goals: table.goals & (REALSAFE_UNTARGETED | REALSAFE_TARGETED | REALSAFE_TARGETED_MISCLASSIFY),
         minimises_distance: place.at("minimises_distance").flag(table.minimises_distance)?,
     };

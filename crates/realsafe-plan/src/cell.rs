@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::{Budget, Component, GradientMode, Success, Threat, Values};
+use crate::{Access, Budget, Component, Ensemble, GradientMode, Success, Surrogates, Threat, Values};
 
 /// A component as a spec uses it.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +54,19 @@ pub struct AttackChoice {
     pub record: Vec<u32>,
     /// The networks whose gradients the attack uses beside what it sees of the victim.
     pub surrogates: Vec<Arc<Chosen>>,
+    /// How those are combined.
+    pub ensemble: Ensemble,
+}
+
+impl AttackChoice {
+    /// What the attack may ask of the victim: nothing where surrogates stand in for it.
+    pub fn access(&self) -> Access {
+        match self.chosen.component.attack() {
+            Some(traits) if traits.surrogates == Surrogates::Transfer && !self.surrogates.is_empty() => Access::Nothing,
+            Some(traits) => traits.access,
+            None => Access::Nothing,
+        }
+    }
 }
 
 /// The unit of work.

@@ -193,8 +193,8 @@ pub enum Traits {
 pub struct AttackTraits {
     /// What it may ask of the victim.
     pub access: Access,
-    /// Whether it uses surrogates, whose propagations are counted apart.
-    pub surrogates: bool,
+    /// What it does with surrogates, whose propagations are counted apart.
+    pub surrogates: Surrogates,
     /// The norms in which it works.
     pub norms: &'static [Norm],
     /// The goals that it can pursue.
@@ -204,6 +204,17 @@ pub struct AttackTraits {
     /// The most that one sample can cost in one run, or what is wrong with the values; the plan multiplies it by the
     /// restarts of the spec.
     pub cost: FromValues<Result<Cost, String>>,
+}
+
+/// What an attack does with surrogates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surrogates {
+    /// It uses none.
+    Unused,
+    /// It needs at least one.
+    Needed,
+    /// Where a spec names some, they stand in for the victim, which is judged once at the end: a transfer attack.
+    Transfer,
 }
 
 /// What an attack may ask of the victim.

@@ -35,6 +35,7 @@ pub(crate) fn key(cell: &Cell, device_class: &str) -> Key {
     writer.counts(cell.attack.record.iter().map(|step| u64::from(*step)));
     writer.count(cell.attack.surrogates.len() as u64);
     cell.attack.surrogates.iter().for_each(|surrogate| writer.chosen(surrogate));
+    writer.text(cell.attack.ensemble.name());
     writer.text(cell.threat.norm.name());
     writer.optional(cell.threat.eps.as_ref(), |writer, eps| writer.float(eps.value()));
     writer.text(cell.threat.goal.name());

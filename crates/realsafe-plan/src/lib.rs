@@ -27,7 +27,7 @@ mod values;
 pub use cell::{AttackChoice, Cell, Chosen, Key, ResolvedFile, StackLayer};
 pub use component::{
     Access, AttackTraits, Catalogue, Component, Cost, DatasetTraits, DefenseTraits, Fallback, FromValues, GradientMode,
-    Kind, ModelTraits, Origin, Parameter, ParameterKind, RequiredFile, Traits,
+    Kind, ModelTraits, Origin, Parameter, ParameterKind, RequiredFile, Surrogates, Traits,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Source, nearest};
 pub use experiment::{
@@ -42,5 +42,5 @@ pub use partition::Partition;
 pub use plan::{Plan, expand};
 pub use schema::schema;
 pub use spec::{Document, PluginFile};
-pub use threat::{Budget, Goal, Norm, Success, TargetRule, Threat};
+pub use threat::{Budget, Ensemble, Goal, Norm, Success, TargetRule, Threat};
 pub use values::{Value, Values};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::experiment::Combination;
 use crate::key::key;
-use crate::{AttackSpec, Budget, Cell, Cost, Experiment, Key, Number, Threat};
+use crate::{Access, AttackSpec, Budget, Cell, Cost, Experiment, Key, Number, Threat};
 
 /// All that is to be done, in order.
 #[derive(Clone, Debug)]
@@ -102,7 +102,10 @@ fn cell(experiment: &Experiment, combination: Combination, eps: Option<&Number>,
 fn cost_per_sample(spec: &AttackSpec) -> Cost {
     let chosen = &spec.choice.chosen;
     // Values that do not fit were refused when the spec was read.
-    let once = chosen.component.attack().and_then(|traits| (traits.cost)(&chosen.values).ok()).unwrap_or_default();
+    let once = match spec.choice.access() {
+        Access::Nothing => Cost::default(),
+        _ => chosen.component.attack().and_then(|traits| (traits.cost)(&chosen.values).ok()).unwrap_or_default(),
+    };
     let Cost { queries, forwards, backwards } = once.times(u64::from(spec.choice.restarts));
     let Budget { queries: most_queries, forwards: most_forwards, backwards: most_backwards } = spec.choice.budget;
     let capped = |cost: u64, most: Option<u64>| most.map_or(cost, |most| cost.min(most));

@@ -179,6 +179,7 @@ fn attack(text: &mut String, spec: &AttackSpec) {
         ("gradient", table(gradients)),
         ("record", (!record.is_empty()).then_some(Toml::Array(record))),
         ("surrogates", (!surrogates.is_empty()).then_some(Toml::Array(surrogates))),
+        ("ensemble", (choice.surrogates.len() > 1).then(|| string(choice.ensemble.name()))),
     ] {
         if let Some(value) = value {
             line(text, key, &value);

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use crate::parameters::digest_key;
 use crate::spec::NORMS;
 use crate::{
-    Catalogue, Component, Fallback, Goal, GradientMode, Kind, Metric, Parameter, ParameterKind, Success, TargetRule,
+    Catalogue, Component, Ensemble, Fallback, Goal, GradientMode, Kind, Metric, Parameter, ParameterKind, Success,
+    TargetRule,
 };
 
 /// The schema of the specs that this catalogue understands.
@@ -180,7 +181,8 @@ fn common(component: &Component) -> Map<String, Value> {
                 "additionalProperties": words("The gradient.", GradientMode::ALL.map(GradientMode::name)),
             },
             "record": list("Steps after which every iterate is judged and recorded.", &at_least(1)),
-            "surrogates": one_or_more("Ids of models whose gradients it uses, where it uses surrogates.", &text()),
+            "surrogates": one_or_more("Ids of models whose gradients it uses, where it uses surrogates; those of a gradient attack stand in for the victim.", &text()),
+            "ensemble": words("What several surrogates are combined in; logits by default.", Ensemble::ALL.map(Ensemble::name)),
         }),
         Kind::Defense => {
             let modes = component.defense().map(|traits| traits.gradients).unwrap_or_default();
@@ -336,14 +338,14 @@ fn expectation() -> Value {
 mod tests {
     use super::*;
     use crate::parameters::common_keys;
-    use crate::{Access, AttackTraits, Cost, DatasetTraits, DefenseTraits, ModelTraits, Origin, Traits};
+    use crate::{Access, AttackTraits, Cost, DatasetTraits, DefenseTraits, ModelTraits, Origin, Surrogates, Traits};
 
     #[test]
     fn the_common_keys_are_those_that_are_reserved() {
         let traits = [
             Traits::Attack(AttackTraits {
                 access: Access::Labels,
-                surrogates: false,
+                surrogates: Surrogates::Unused,
                 norms: &[],
                 goals: &[],
                 minimises_distance: false,

@@ -9,17 +9,26 @@ pub enum Norm {
     Linf,
     /// The Euclidean length of the change.
     L2,
+    /// The sum of all changes.
+    L1,
+    /// The number of changed values.
+    L0,
 }
 
 impl Norm {
     /// Every norm.
-    pub const ALL: [Self; 2] = [Self::Linf, Self::L2];
+    pub const ALL: [Self; 4] = [Self::Linf, Self::L2, Self::L1, Self::L0];
+
+    /// The norms whose steepest direction changes every pixel at once.
+    pub const DENSE: [Self; 2] = [Self::Linf, Self::L2];
 
     /// The word that specs and reports use.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Linf => "linf",
             Self::L2 => "l2",
+            Self::L1 => "l1",
+            Self::L0 => "l0",
         }
     }
 
@@ -27,7 +36,8 @@ impl Norm {
     pub fn tolerance(self, eps: f64) -> f64 {
         match self {
             Self::Linf => eps + 1e-6,
-            Self::L2 => eps * (1.0 + 1e-5),
+            Self::L2 | Self::L1 => eps * (1.0 + 1e-5),
+            Self::L0 => eps,
         }
     }
 }
@@ -119,6 +129,32 @@ impl Success {
             Self::AnyIterate => "any-iterate",
             Self::Last => "last",
             Self::AnyQuery => "any-query",
+        }
+    }
+}
+
+/// How the surrogates of an attack are combined into one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ensemble {
+    /// The mean of their logits.
+    #[default]
+    Logits,
+    /// The logarithm of the mean of their softmax outputs.
+    Probabilities,
+    /// Each has a loss of its own, and the mean of those is raised.
+    Loss,
+}
+
+impl Ensemble {
+    /// Every way.
+    pub const ALL: [Self; 3] = [Self::Logits, Self::Probabilities, Self::Loss];
+
+    /// The word that specs and reports use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Logits => "logits",
+            Self::Probabilities => "probabilities",
+            Self::Loss => "loss",
         }
     }
 }

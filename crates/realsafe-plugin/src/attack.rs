@@ -17,8 +17,8 @@ use crate::{About, Batch, Error, Goal, Norm, Plan, Problem, Rows, Values, Victim
 pub trait Attack: Send + Sized + 'static {
     /// What the attack says about itself.
     const ABOUT: About;
-    /// The norms in which it works.
-    const NORMS: &'static [Norm] = Norm::ALL;
+    /// The norms in which it works; linf and l2 by default.
+    const NORMS: &'static [Norm] = Norm::DENSE;
     /// The goals that it can pursue.
     const GOALS: &'static [Goal] = Goal::ALL;
     /// Whether it looks for the smallest distance and ignores eps.

@@ -3,8 +3,8 @@
 use std::ops::{Deref, DerefMut};
 
 use realsafe_abi::{
-    REALSAFE_L2, REALSAFE_LINF, REALSAFE_NO_CLASS, REALSAFE_TARGETED, REALSAFE_TARGETED_MISCLASSIFY,
-    REALSAFE_UNLIMITED, REALSAFE_UNTARGETED, RealsafeCost,
+    REALSAFE_L0, REALSAFE_L1, REALSAFE_L2, REALSAFE_LINF, REALSAFE_NO_CLASS, REALSAFE_TARGETED,
+    REALSAFE_TARGETED_MISCLASSIFY, REALSAFE_UNLIMITED, REALSAFE_UNTARGETED, RealsafeCost,
 };
 
 /// The class of a prediction where the victim gives NaN.
@@ -18,11 +18,18 @@ pub enum Norm {
     Linf = REALSAFE_LINF,
     /// The Euclidean length of the change.
     L2 = REALSAFE_L2,
+    /// The sum of all changes.
+    L1 = REALSAFE_L1,
+    /// The number of changed values.
+    L0 = REALSAFE_L0,
 }
 
 impl Norm {
     /// Every norm.
-    pub const ALL: &[Self] = &[Self::Linf, Self::L2];
+    pub const ALL: &[Self] = &[Self::Linf, Self::L2, Self::L1, Self::L0];
+
+    /// The norms whose steepest direction changes every pixel at once.
+    pub const DENSE: &[Self] = &[Self::Linf, Self::L2];
 }
 
 /// What counts as a success.

@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use realsafe_plan::{
     Access, AttackChoice, AttackTraits, Budget, Catalogue, Cell, Chosen, Component, Cost, DatasetTraits, Document,
-    Environment, Goal, Key, ModelTraits, Norm, Origin, Plan, Success, Threat, Traits, Value, Values, load_spec,
+    Ensemble, Environment, Goal, Key, ModelTraits, Norm, Origin, Plan, Success, Surrogates, Threat, Traits, Value,
+    Values, load_spec,
 };
 
 use crate::{CellRecord, Outcome, Spent, Status};
 
 const fn attack(id: &'static str, minimises_distance: bool) -> Component {
     let (norms, goals) = (&Norm::ALL, &Goal::ALL);
-    let (access, surrogates) = (Access::Labels, false);
+    let (access, surrogates) = (Access::Labels, Surrogates::Unused);
     let cost = &|_: &Values| Ok(Cost::forward(1));
     component(id, Traits::Attack(AttackTraits { access, surrogates, norms, goals, minimises_distance, cost }))
 }
@@ -96,6 +97,7 @@ pub(crate) fn cell(model: &str, attack: &str, eps: Option<&str>, samples: std::o
             budget: Budget::default(),
             record: Vec::new(),
             surrogates: Vec::new(),
+            ensemble: Ensemble::default(),
         },
         threat: Threat { id: "near".to_owned(), norm: Norm::Linf, eps, goal: Goal::Untargeted, target: None },
         seed,

@@ -211,6 +211,7 @@ fn describe(cell: &Cell) -> serde_json::Value {
     attack["record"] = json!(cell.attack.record);
     if !cell.attack.surrogates.is_empty() {
         attack["surrogates"] = cell.attack.surrogates.iter().map(|surrogate| describe_chosen(surrogate)).collect();
+        attack["ensemble"] = cell.attack.ensemble.name().into();
     }
     json!({
         "key": cell.key.as_str(),

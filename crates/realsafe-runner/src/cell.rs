@@ -5,7 +5,7 @@ use realsafe_core::random::{Purpose, StreamKey, stream};
 use realsafe_core::{
     ComponentFailure, Control, DefendedModel, Driver, Judgement, Logits, Recorded, Samples, Stop, Task, Verdict,
 };
-use realsafe_plan::{Cell, Number, TargetRule};
+use realsafe_plan::{Access, Cell, Number, TargetRule};
 use realsafe_results::{Adversarials, CellRecord, Outcome, Spent, Status, TracePoint};
 
 use crate::workshop::{BuildError, Workshop};
@@ -71,6 +71,8 @@ pub(crate) fn compute(
     let task = Task {
         model,
         surrogates: workshop.surrogates(cell)?,
+        ensemble: cell.attack.ensemble,
+        transfers: cell.attack.access() == Access::Nothing,
         samples,
         indices: cell.samples.clone(),
         targets: targets.clone(),

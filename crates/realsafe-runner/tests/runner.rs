@@ -9,8 +9,8 @@ use realsafe_core::{
     Attack, AttackEntry, Batch, Labels, Locations, Model, ModelEntry, Registry, Role, Stop, inventory, state,
 };
 use realsafe_plan::{
-    Access, AttackTraits, Component, Cost, Document, Environment, Goal, ModelTraits, Norm, Origin, Plan, Traits,
-    load_spec,
+    Access, AttackTraits, Component, Cost, Document, Environment, Goal, ModelTraits, Norm, Origin, Plan, Surrogates,
+    Traits, load_spec,
 };
 use realsafe_results::{CellRecord, Status, Store};
 use realsafe_runner::{Event, Options, Totals, Workshop};
@@ -72,7 +72,7 @@ macro_rules! rude {
                     example: "",
                     traits: Traits::Attack(AttackTraits {
                         access: Access::Labels,
-                        surrogates: false,
+                        surrogates: Surrogates::Unused,
                         norms: &Norm::ALL,
                         goals: &Goal::ALL,
                         minimises_distance: false,

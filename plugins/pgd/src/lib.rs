@@ -118,7 +118,7 @@ impl Attack for Pgd {
         let (_, mut directions) = victim.gradient(batch.rows(), iterates, self.loss, Role::Iterate)?;
         match batch.problem.norm {
             Norm::Linf => directions.iter_mut().for_each(|direction| *direction = sign(*direction)),
-            Norm::L2 => victim.steepest(batch.rows(), &mut directions)?,
+            Norm::L2 | Norm::L1 | Norm::L0 => victim.steepest(batch.rows(), &mut directions)?,
         }
         for (row, direction) in directions.chunks_exact(batch.problem.shape.values()).enumerate() {
             let length = match self.step_size {

@@ -8,7 +8,7 @@ use realsafe_core::{
     AttackContext, AttackEntry, Control, DefendedModel, Driver, Judgement, Locations, Model, Recorded, Registry, Run,
     Samples, Stop, Task, inventory,
 };
-use realsafe_plan::{Budget, Environment, Goal, Norm, Success, parse_component};
+use realsafe_plan::{Budget, Ensemble, Environment, Goal, Norm, Success, Surrogates, parse_component};
 
 extern crate realsafe_attacks as _;
 
@@ -67,12 +67,19 @@ pub(crate) struct Setting {
     pub(crate) budget: Budget,
     pub(crate) record: Vec<u32>,
     pub(crate) seed: u64,
+    /// Networks that the attack may use; a gradient attack then transfers from them.
+    pub(crate) surrogates: Vec<Arc<dyn Model>>,
+    pub(crate) ensemble: Ensemble,
+    /// Whether they stand in for the victim.
+    pub(crate) transfers: bool,
 }
 
 impl Setting {
     pub(crate) fn untargeted(norm: Norm, eps: impl Into<Option<f64>>, success: Success) -> Self {
         let (goal, restarts, budget, record) = (Goal::Untargeted, 1, Budget::default(), Vec::new());
-        Self { norm, goal, eps: eps.into(), success, restarts, budget, record, seed: 0 }
+        let (surrogates, ensemble, transfers) = (Vec::new(), Ensemble::default(), false);
+        let eps = eps.into();
+        Self { norm, goal, eps, success, restarts, budget, record, seed: 0, surrogates, ensemble, transfers }
     }
 }
 
@@ -95,6 +102,12 @@ pub(crate) fn run_on(
     let registry = Registry::linked();
     let catalogue = registry.catalogue().expect("names are unique");
     let chosen = parse_component(&entry.component, parameters, &catalogue, &environment).expect("valid parameters");
+    let traits = entry.component.attack().expect("attacks have attack traits");
+    let mut setting = setting.clone();
+    if traits.surrogates == Surrogates::Needed && setting.surrogates.is_empty() {
+        setting.surrogates = vec![Arc::clone(model)];
+    }
+    setting.transfers = traits.surrogates == Surrogates::Transfer && !setting.surrogates.is_empty();
     let context = AttackContext {
         registry: Arc::new(registry),
         locations: Locations { data: ".".into() },
@@ -102,11 +115,11 @@ pub(crate) fn run_on(
         goal: setting.goal,
         shape: samples.shape,
         classes: classes(model, samples),
-        surrogates: 0,
+        surrogates: setting.surrogates.len(),
         pool: Arc::new(samples.clone()),
     };
     let attack = (entry.build)(&chosen.values, &context).expect("an attack");
-    drive(&*attack, model, samples, indices, setting)
+    drive(&*attack, model, samples, indices, &setting)
 }
 
 fn classes(model: &Arc<dyn Model>, samples: &Samples) -> usize {
@@ -129,7 +142,9 @@ pub(crate) fn drive(
     let target = |label: &u32| setting.goal.has_target().then_some((label + 1) % classes);
     let task = Task {
         model,
-        surrogates: Vec::new(),
+        surrogates: setting.surrogates.iter().map(|model| DefendedModel::new(Arc::clone(model), Vec::new())).collect(),
+        ensemble: setting.ensemble,
+        transfers: setting.transfers,
         samples: samples.clone(),
         indices: indices.to_vec(),
         targets: samples.labels.iter().map(target).collect(),

@@ -25,6 +25,8 @@ fn exact(weights: &[f32], image: &[f32], norm: Norm) -> f64 {
     let dual = match norm {
         Norm::Linf => weights.iter().map(|weight| f64::from(weight.abs())).sum(),
         Norm::L2 => weights.iter().map(|weight| f64::from(*weight).powi(2)).sum::<f64>().sqrt(),
+        Norm::L1 => weights.iter().map(|weight| f64::from(weight.abs())).fold(0.0, f64::max),
+        Norm::L0 => unreachable!("a sum of the largest changes that the box allows"),
     };
     logit(weights, image).abs() / dual
 }
@@ -44,7 +46,7 @@ fn breaks_exactly_above(attack: (&str, &str), norm: Norm, success: Success) {
 
 #[test]
 fn gradient_attacks_break_a_linear_model_exactly_above_its_margin() {
-    for norm in Norm::ALL {
+    for norm in Norm::DENSE {
         for success in [Success::Last, Success::AnyIterate] {
             for attack in [
                 ("fgsm", ""),

@@ -48,7 +48,7 @@ fn length(vector: &[f64]) -> f64 {
 fn direction(norm: Norm, gradient: &[f64; PIXELS]) -> [f64; PIXELS] {
     match norm {
         Norm::Linf => gradient.map(|value| if value == 0.0 { 0.0 } else { value.signum() }),
-        Norm::L2 => gradient.map(|value| value / length(gradient)),
+        _ => gradient.map(|value| value / length(gradient)),
     }
 }
 
@@ -57,7 +57,7 @@ fn projected(norm: Norm, image: [f64; PIXELS], eps: f64) -> [f64; PIXELS] {
     let change: [f64; PIXELS] = std::array::from_fn(|at| image[at] - clean[at]);
     let inside: [f64; PIXELS] = match norm {
         Norm::Linf => change.map(|value| value.clamp(-eps, eps)),
-        Norm::L2 => change.map(|value| value * (eps / length(&change)).min(1.0)),
+        _ => change.map(|value| value * (eps / length(&change)).min(1.0)),
     };
     std::array::from_fn(|at| (clean[at] + inside[at]).clamp(0.0, 1.0))
 }
@@ -89,7 +89,7 @@ fn bim_and_mim_follow_their_definitions_step_by_step() {
     });
     #[expect(clippy::cast_possible_truncation, reason = "single precision is what is tested")]
     let samples = samples(&[clean().map(|pixel| pixel as f32).to_vec()], &[u32::try_from(LABEL).unwrap()]);
-    for norm in Norm::ALL {
+    for norm in Norm::DENSE {
         for (id, decay) in [("bim", 0.0), ("mim", 0.9)] {
             let expected = trace(norm, 0.2, 0.03, decay, 12);
             for (steps, expected) in (1..).zip(&expected) {

@@ -9,7 +9,10 @@ use super::threats::ReadThreat;
 use crate::diagnostic::{Diagnostic, did_you_mean_or_list};
 use crate::fields::{self, Fields};
 use crate::tree::{Content, Node};
-use crate::{Access, AttackChoice, AttackSpec, Budget, Chosen, Component, GradientMode, Kind, StackLayer, Success};
+use crate::{
+    Access, AttackChoice, AttackSpec, Budget, Chosen, Component, Ensemble, GradientMode, Kind, StackLayer, Success,
+    Surrogates,
+};
 
 /// Words that stand for something else where an attack is named.
 const RESERVED: [&str; 2] = ["clean", "worst-case"];
@@ -45,7 +48,11 @@ impl Scope<'_> {
             self.diagnostics.push(Diagnostic::at(&opened.place, message).help("choose another `id`"));
         }
         let traits = opened.component.and_then(Component::attack);
-        let transfers = traits.is_some_and(|traits| traits.access == Access::Nothing);
+        let surrogates = opened.fields.node("surrogates");
+        let transfers = traits.is_some_and(|traits| {
+            let stands_in = traits.surrogates == Surrogates::Transfer && surrogates.is_some();
+            stands_in || traits.access == Access::Nothing
+        });
         // What never asks the victim cannot know what to keep.
         let rules: &[Success] = if transfers { &[Success::Last] } else { &Success::ALL };
         let fields = &mut opened.fields;
@@ -55,7 +62,7 @@ impl Scope<'_> {
         let restarts = fields.read("restarts", restarts, &mut self.diagnostics).unwrap_or(1) as u32;
         let record = fields.read("record", steps, &mut self.diagnostics).unwrap_or_default();
         let budget = fields.node("budget").and_then(|node| self.budget(node)).unwrap_or_default();
-        let surrogates = fields.node("surrogates");
+        let ensemble_node = fields.node("ensemble");
         let asked = fields.node("threats");
         let gradients = fields.node("gradient").map(|node| self.gradients(node, defenses)).unwrap_or_default();
         let chosen_threats = match asked {
@@ -63,13 +70,14 @@ impl Scope<'_> {
             None => threats.iter().map(|threat| threat.id.clone()).collect(),
         };
         let surrogates = self.surrogates(surrogates, &opened, models);
+        let ensemble = ensemble_node.map(|node| self.ensemble(node, &surrogates)).unwrap_or_default();
         let Named { id, place, item } = self.close(opened, false);
         if let Some(Err(reason)) = item.as_ref().zip(traits).map(|(chosen, traits)| (traits.cost)(&chosen.values)) {
             let message = format!("the parameters of `{id}` do not fit: {reason}");
             self.diagnostics.push(Diagnostic::at(&place, message));
         }
         let item = item.map(|chosen| AttackSpec {
-            choice: AttackChoice { chosen: Arc::new(chosen), success, restarts, budget, record, surrogates },
+            choice: AttackChoice { chosen: Arc::new(chosen), success, restarts, budget, record, surrogates, ensemble },
             threats: chosen_threats,
             gradients,
         });
@@ -85,14 +93,14 @@ impl Scope<'_> {
     ) -> Vec<Arc<Chosen>> {
         let Some(traits) = attack.component.and_then(Component::attack) else { return Vec::new() };
         let Some(node) = node else {
-            if traits.surrogates {
+            if traits.surrogates == Surrogates::Needed {
                 let message = format!("`{}` needs surrogates", attack.id);
                 let help = "name models of this spec, as in surrogates = [\"resnet56\"]";
                 self.diagnostics.push(Diagnostic::at(&attack.place, message).help(help));
             }
             return Vec::new();
         };
-        if !traits.surrogates {
+        if traits.surrogates == Surrogates::Unused {
             let message = format!("`{}` uses no surrogates", attack.id);
             self.diagnostics.push(Diagnostic::at(&node.place, message).help("remove the key"));
             return Vec::new();
@@ -108,6 +116,16 @@ impl Scope<'_> {
             self.diagnostics.push(Diagnostic::at(&node.place, message));
         }
         chosen
+    }
+
+    /// How surrogates are combined.
+    fn ensemble(&mut self, node: &Node, surrogates: &[Arc<Chosen>]) -> Ensemble {
+        let named = |node| fields::named(node, &Ensemble::ALL, |ensemble| ensemble.name());
+        if surrogates.len() < 2 {
+            let message = "an ensemble has at least two surrogates";
+            self.diagnostics.push(Diagnostic::at(&node.place, message).help("remove the key, or name more surrogates"));
+        }
+        fields::read(node, named, &mut self.diagnostics).unwrap_or_default()
     }
 
     fn budget(&mut self, node: &Node) -> Option<Budget> {

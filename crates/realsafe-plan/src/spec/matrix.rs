@@ -125,8 +125,7 @@ impl Scope<'_> {
 
     fn check_gradients(&mut self, attack: &Named<AttackSpec>, model: &Named<Arc<Chosen>>) {
         let (Some(spec), Some(chosen)) = (&attack.item, &model.item) else { return };
-        let access = spec.choice.chosen.component.attack().map(|traits| traits.access);
-        if access == Some(Access::Gradients) && !is_differentiable(chosen) {
+        if spec.choice.access() == Access::Gradients && !is_differentiable(chosen) {
             let message = format!("`{}` needs gradients, but the model `{}` has none", attack.id, model.id);
             let help = format!("leave it out with skip = [{{ attack = \"{}\", model = \"{}\" }}]", attack.id, model.id);
             self.diagnostics.push(Diagnostic::at(&attack.place, message).help(help));

@@ -14,8 +14,13 @@ pub(super) struct ReadThreat {
 }
 
 /// The norms that specs know: their word, what they are, and whether the radius is per square root of the dimension.
-pub(crate) const NORMS: [(&str, Norm, bool); 3] =
-    [("linf", Norm::Linf, false), ("l2", Norm::L2, false), ("l2-rms", Norm::L2, true)];
+pub(crate) const NORMS: [(&str, Norm, bool); 5] = [
+    ("linf", Norm::Linf, false),
+    ("l2", Norm::L2, false),
+    ("l2-rms", Norm::L2, true),
+    ("l1", Norm::L1, false),
+    ("l0", Norm::L0, false),
+];
 
 impl Scope<'_> {
     /// Reads all threat models; `shape` is that of the images, once it is known.
@@ -89,6 +94,9 @@ fn radii(node: &Node, norm: Option<Norm>, scale: f64) -> Result<Vec<Number>, Dia
         if norm == Some(Norm::Linf) && eps.value() > 1.0 {
             let help = format!("pixels lie in [0, 1]; write \"{eps}/255\" if 8-bit steps are meant");
             return Err(fields::out_of_range(node, eps.text(), "at most 1 in linf").help(help));
+        }
+        if norm == Some(Norm::L0) && (eps.value() < 1.0 || eps.value().fract() != 0.0) {
+            return Err(fields::out_of_range(node, eps.text(), "a whole number in l0").help("it counts changed values"));
         }
         let eps = scaled(eps, scale);
         if radii.iter().any(|other| other.value() == eps.value()) {

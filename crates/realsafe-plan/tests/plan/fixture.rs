@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use realsafe_plan::{
     Access, AttackTraits, Catalogue, Component, Cost, DatasetTraits, DefenseTraits, Diagnostics, Document, Environment,
     Experiment, Fallback, Goal, GradientMode, ModelTraits, Norm, Origin, Parameter, ParameterKind, RequiredFile,
-    TrainingSpec, Traits, load_spec,
+    Surrogates, TrainingSpec, Traits, load_spec,
 };
 
 const fn parameter(name: &'static str, kind: ParameterKind, fallback: Fallback) -> Parameter {
@@ -36,7 +36,7 @@ static PGD: Component = component(
     ],
     Traits::Attack(AttackTraits {
         access: Access::Gradients,
-        surrogates: false,
+        surrogates: Surrogates::Unused,
         norms: &Norm::ALL,
         goals: &Goal::ALL,
         minimises_distance: false,
@@ -53,7 +53,7 @@ static TRANSFER: Component = component(
     ],
     Traits::Attack(AttackTraits {
         access: Access::Nothing,
-        surrogates: true,
+        surrogates: Surrogates::Needed,
         norms: &[Norm::Linf],
         goals: &Goal::ALL,
         minimises_distance: false,
@@ -86,7 +86,7 @@ static SQUARE: Component = component(
     &[parameter("queries", ParameterKind::Count { minimum: 1, maximum: 100_000 }, Fallback::Value("1000"))],
     Traits::Attack(AttackTraits {
         access: Access::Scores,
-        surrogates: false,
+        surrogates: Surrogates::Unused,
         norms: &[Norm::Linf],
         goals: &[Goal::Untargeted],
         minimises_distance: false,
@@ -99,7 +99,7 @@ static BOUNDARY: Component = component(
     &[STEPS],
     Traits::Attack(AttackTraits {
         access: Access::Labels,
-        surrogates: false,
+        surrogates: Surrogates::Unused,
         norms: &[Norm::L2],
         goals: &[Goal::Untargeted],
         minimises_distance: true,

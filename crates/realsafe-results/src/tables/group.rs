@@ -157,6 +157,8 @@ impl Group {
         match (outcome.status, self.subject.norm) {
             (Status::Broken, Norm::Linf) => outcome.dist_linf,
             (Status::Broken, Norm::L2) => outcome.dist_l2,
+            (Status::Broken, Norm::L1) => outcome.dist_l1,
+            (Status::Broken, Norm::L0) => outcome.dist_l0,
             _ => f64::INFINITY,
         }
     }

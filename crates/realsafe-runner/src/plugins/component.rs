@@ -2,19 +2,20 @@
 
 use realsafe_abi::{
     REALSAFE_ACCESS_LABELS, REALSAFE_ACCESS_NONE, REALSAFE_ACCESS_SCORES, REALSAFE_GRADIENT_BLOCKED,
-    REALSAFE_GRADIENT_EXACT, REALSAFE_L2, REALSAFE_LINF, REALSAFE_TARGETED, REALSAFE_TARGETED_MISCLASSIFY,
-    REALSAFE_UNTARGETED,
+    REALSAFE_GRADIENT_EXACT, REALSAFE_L0, REALSAFE_L1, REALSAFE_L2, REALSAFE_LINF, REALSAFE_TARGETED,
+    REALSAFE_TARGETED_MISCLASSIFY, REALSAFE_UNTARGETED,
 };
 use realsafe_host::{Argument, Plugin};
 use realsafe_plan::{
     Access, AttackTraits, Component, DefenseTraits, Fallback, Goal, GradientMode, ModelTraits, Norm, Origin, Parameter,
-    ParameterKind, Traits, Value, Values,
+    ParameterKind, Surrogates, Traits, Value, Values,
 };
 
 use super::{Part, cost, keep};
 
 /// The norms by their numbers in the ABI.
-pub(super) const NORMS: [(u32, Norm); 2] = [(REALSAFE_LINF, Norm::Linf), (REALSAFE_L2, Norm::L2)];
+pub(super) const NORMS: [(u32, Norm); 4] =
+    [(REALSAFE_LINF, Norm::Linf), (REALSAFE_L2, Norm::L2), (REALSAFE_L1, Norm::L1), (REALSAFE_L0, Norm::L0)];
 /// The goals by their numbers in the ABI.
 pub(super) const GOALS: [(u32, Goal); 3] = [
     (REALSAFE_UNTARGETED, Goal::Untargeted),
@@ -49,7 +50,7 @@ pub(super) fn attack_traits(part: &Part, facts: &realsafe_host::Attack) -> Trait
             REALSAFE_ACCESS_SCORES => Access::Scores,
             _ => Access::Gradients,
         },
-        surrogates: facts.surrogates,
+        surrogates: if facts.surrogates { Surrogates::Needed } else { Surrogates::Unused },
         norms: list(NORMS.into_iter().filter(|(bit, _)| facts.norms & bit != 0).map(|(_, norm)| norm)),
         goals: list(GOALS.into_iter().filter(|(bit, _)| facts.goals & bit != 0).map(|(_, goal)| goal)),
         minimises_distance: facts.minimises_distance,

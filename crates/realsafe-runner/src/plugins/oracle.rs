@@ -191,7 +191,7 @@ impl Callbacks for Questions<'_> {
     fn project(&mut self, rows: &[u32], images: &mut [f32]) -> Result<(), Failure> {
         let batch = self.rows(rows);
         let eps = per_row(&batch.eps, &batch.images);
-        let projected = read(project(batch.norm, upload(&batch, images), &batch.images, &eps));
+        let projected = project(batch.norm, upload(&batch, images), &batch.images, &eps).and_then(read);
         images.copy_from_slice(&projected.map_err(|stop| self.refuse(stop))?);
         Ok(())
     }

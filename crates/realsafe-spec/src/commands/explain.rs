@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use realsafe_plan::{
     Access, AttackTraits, Catalogue, Component, Cost, Fallback, Goal, GradientMode, Kind, Norm, Origin, Parameter,
-    ParameterKind, nearest, parse_component,
+    ParameterKind, Surrogates, nearest, parse_component,
 };
 use serde_json::{Value, json};
 
@@ -73,7 +73,11 @@ impl Explain {
         let names = |names: Vec<&str>| names.join(", ");
         let mut text = String::new();
         // Writing into a string cannot fail.
-        let surrogates = if attack.surrogates { ", and gradients of surrogates" } else { "" };
+        let surrogates = match attack.surrogates {
+            Surrogates::Unused => "",
+            Surrogates::Needed => ", and gradients of surrogates",
+            Surrogates::Transfer => "; where surrogates are named, theirs alone (transfer)",
+        };
         let _ = writeln!(text, "sees: {}{surrogates}", sees(attack.access));
         let _ = writeln!(text, "norms: {}", names(attack.norms.iter().copied().map(Norm::name).collect()));
         let _ = writeln!(text, "goals: {}", names(attack.goals.iter().copied().map(Goal::name).collect()));

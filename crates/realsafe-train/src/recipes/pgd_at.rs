@@ -60,12 +60,12 @@ impl PgdTraining {
         let eps = per_row(&vec![self.eps; batch.labels.len()], &batch.images);
         let mut images = batch.images.clone();
         if self.random_start {
-            images = project(self.norm, images + self.noise(batch), &batch.images, &eps);
+            images = project(self.norm, images + self.noise(batch), &batch.images, &eps)?;
         }
         for _ in 0..self.steps {
             let gradient = gradient(&victim, images.clone(), &batch.labels)?;
             let moved = images + steepest(self.norm, gradient) * self.step_size;
-            images = project(self.norm, moved, &batch.images, &eps);
+            images = project(self.norm, moved, &batch.images, &eps)?;
         }
         Ok(images)
     }

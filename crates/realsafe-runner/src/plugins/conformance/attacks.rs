@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use realsafe_core::{
     AttackContext, AttackEntry, Control, DefendedModel, Driver, Judgement, Locations, Samples, Stop, Task, Verdict,
 };
-use realsafe_plan::{Access, AttackTraits, Budget, Chosen, Goal, Norm, Success};
+use realsafe_plan::{Access, AttackTraits, Budget, Chosen, Ensemble, Goal, Norm, Success, Surrogates};
 
 use super::victim::{CLASSES, Network, SHAPE, samples};
 use super::{Bench, told};
@@ -152,7 +152,7 @@ impl Trial<'_> {
             labels: self.rows.iter().map(|&row| all.labels[row]).collect(),
             ..all.clone()
         };
-        let surrogates = usize::from(self.traits.surrogates);
+        let surrogates = usize::from(self.traits.surrogates == Surrogates::Needed);
         let context = AttackContext {
             registry: Arc::new(bench.registry.clone()),
             locations: self.locations.clone(),
@@ -167,12 +167,18 @@ impl Trial<'_> {
             .map_err(|message| Stop::Component { failure: realsafe_core::ComponentFailure::Failed, message })?;
         let victim = Network::new(0, patience);
         let target = |label: &u32| self.goal.has_target().then_some((label + 1) % CLASSES as u32);
-        let eps = if self.norm == Norm::Linf { 0.05 } else { 0.5 };
+        let eps = match self.norm {
+            Norm::Linf => 0.05,
+            Norm::L2 => 0.5,
+            Norm::L1 | Norm::L0 => 5.0,
+        };
         let task = Task {
             model: DefendedModel::new(Arc::new(victim), Vec::new()),
             surrogates: (0..surrogates)
                 .map(|_| DefendedModel::new(Arc::new(Network::new(1, None)), Vec::new()))
                 .collect(),
+            ensemble: Ensemble::default(),
+            transfers: self.traits.access == Access::Nothing,
             indices: self.rows.iter().map(|&row| row as u32).collect(),
             targets: mine.labels.iter().map(target).collect(),
             clean: mine.labels.clone(),

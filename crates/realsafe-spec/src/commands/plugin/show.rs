@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use realsafe_abi::REALSAFE_MAJOR;
 use realsafe_host::{Description, Manifest, Plugin};
-use realsafe_plan::{Component, Goal, GradientMode, Norm, Traits};
+use realsafe_plan::{Component, Goal, GradientMode, Norm, Surrogates, Traits};
 use realsafe_runner::components;
 use serde_json::{Value, json};
 
@@ -105,7 +105,9 @@ fn facts(component: &Component) -> Vec<(&'static str, Value)> {
     let names = |names: Vec<&str>| Value::from(names);
     match &component.traits {
         Traits::Attack(attack) => {
-            let sees = [attack.access.name()].into_iter().chain(attack.surrogates.then_some("surrogates"));
+            let sees = [attack.access.name()]
+                .into_iter()
+                .chain((attack.surrogates == Surrogates::Needed).then_some("surrogates"));
             let minimises = attack.minimises_distance.then(|| ("minimises", "distance".into()));
             let facts = [
                 ("sees", names(sees.collect())),

@@ -7,7 +7,9 @@ use rand::RngExt;
 use realsafe_core::projection::{per_row, project, steepest};
 use realsafe_core::random::Purpose;
 use realsafe_core::{Attack, Batch, Gradients, Loss, Role, Stop, fill_ball, fill_uniform, length, state};
-use realsafe_plan::{Access, AttackTraits, Cost, Fallback, Goal, Norm, Parameter, ParameterKind, Traits, Values};
+use realsafe_plan::{
+    Access, AttackTraits, Cost, Fallback, Goal, Norm, Parameter, ParameterKind, Surrogates, Traits, Values,
+};
 
 /// The number of steps.
 pub(crate) const fn steps(fallback: &'static str) -> Parameter {
@@ -52,8 +54,8 @@ pub(crate) const LOSS: Parameter = Parameter {
 /// What attacks of one gradient per step have in common.
 pub(crate) const ITERATIVE: Traits = Traits::Attack(AttackTraits {
     access: Access::Gradients,
-    surrogates: false,
-    norms: &Norm::ALL,
+    surrogates: Surrogates::Transfer,
+    norms: &Norm::DENSE,
     goals: &Goal::ALL,
     minimises_distance: false,
     cost: &|values| Ok(Cost::gradient(values.count("steps"))),
@@ -75,7 +77,7 @@ impl StepSize {
     }
 
     /// Steps from `images` along the steepest direction of `gradient`, back into the ball and the box.
-    pub(crate) fn advance(&self, batch: &Batch, images: Tensor<4>, gradient: Tensor<4>) -> Tensor<4> {
+    pub(crate) fn advance(&self, batch: &Batch, images: Tensor<4>, gradient: Tensor<4>) -> Result<Tensor<4>, Stop> {
         let lengths: Vec<f32> = match self {
             Self::Absolute(length) => vec![*length; batch.len()],
             Self::ShareOfEps(share) => batch.eps.iter().map(|eps| share * eps).collect(),
@@ -103,9 +105,9 @@ impl Start {
         }
     }
 
-    fn images(&self, batch: &Batch) -> Tensor<4> {
+    fn images(&self, batch: &Batch) -> Result<Tensor<4>, Stop> {
         let (radius, scaled) = match *self {
-            Self::Clean => return batch.images.clone(),
+            Self::Clean => return Ok(batch.images.clone()),
             Self::Ball { radius } => (radius, false),
             Self::ScaledCube { radius } => (radius, true),
         };
@@ -150,12 +152,12 @@ impl Attack for Descent {
     }
 
     fn start(&self, _: &mut Self::Door, batch: &Batch) -> Result<Iterate, Stop> {
-        Ok(Iterate { images: self.start.images(batch) })
+        Ok(Iterate { images: self.start.images(batch)? })
     }
 
     fn step(&self, victim: &mut Self::Door, batch: &Batch, state: &mut Iterate) -> Result<(), Stop> {
         let (_, gradient) = victim.gradient(batch, &state.images, &*self.loss, Role::Iterate)?;
-        state.images = self.step_size.advance(batch, state.images.clone(), gradient);
+        state.images = self.step_size.advance(batch, state.images.clone(), gradient)?;
         Ok(())
     }
 

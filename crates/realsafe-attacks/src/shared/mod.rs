@@ -1,0 +1,3 @@
+//! What several attacks have in common.
+
+pub(crate) mod ascent;

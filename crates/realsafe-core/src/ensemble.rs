@@ -1,0 +1,119 @@
+//! Several networks asked as if they were one.
+
+use realsafe_plan::Ensemble;
+
+use crate::{Logits, Stop};
+
+/// The derivative of an objective with respect to logits, written row by row to the slice.
+pub(crate) type Derive<'a> = &'a mut dyn FnMut(&Logits, &mut [f32]) -> Result<(), Stop>;
+
+/// The logits `[n, classes]` that some networks have together. Where each has a loss of its own there are none; their mean
+/// says what they predict.
+pub(crate) fn combine(ensemble: Ensemble, parts: &[Logits]) -> Logits {
+    if let [single] = parts {
+        return single.clone();
+    }
+    let share = 1.0 / parts.len() as f64;
+    let places = 0..parts[0].values().len();
+    let values = match ensemble {
+        Ensemble::Logits | Ensemble::Loss => {
+            let mean = |place: usize| parts.iter().map(|part| f64::from(part.values()[place])).sum::<f64>() * share;
+            places.map(|place| mean(place) as f32).collect()
+        }
+        Ensemble::Probabilities => {
+            let parts: Vec<Vec<f64>> = parts.iter().map(probabilities).collect();
+            let mean = |place: usize| parts.iter().map(|part| part[place]).sum::<f64>() * share;
+            places.map(|place| mean(place).max(f64::MIN_POSITIVE).ln() as f32).collect()
+        }
+    };
+    Logits::from_values(parts[0].classes(), values)
+}
+
+/// The derivatives of an objective with respect to the logits of each network.
+pub(crate) fn cotangents(ensemble: Ensemble, parts: &[Logits], derive: Derive<'_>) -> Result<Vec<Vec<f32>>, Stop> {
+    let size = parts[0].values().len();
+    let share = 1.0 / parts.len() as f64;
+    if ensemble == Ensemble::Loss || parts.len() == 1 {
+        let own = |part: &Logits| {
+            let mut derivatives = vec![0.0; size];
+            derive(part, &mut derivatives)?;
+            derivatives.iter_mut().for_each(|derivative| *derivative *= share as f32);
+            Ok(derivatives)
+        };
+        return parts.iter().map(own).collect();
+    }
+    let mut derivatives = vec![0.0; size];
+    derive(&combine(ensemble, parts), &mut derivatives)?;
+    if ensemble == Ensemble::Logits {
+        derivatives.iter_mut().for_each(|derivative| *derivative *= share as f32);
+        return Ok(vec![derivatives; parts.len()]);
+    }
+    let own: Vec<Vec<f64>> = parts.iter().map(probabilities).collect();
+    let mean = |place: usize| own.iter().map(|part| part[place]).sum::<f64>() * share;
+    let classes = parts[0].classes();
+    // The derivative of the logarithm of the mean, first with respect to the mean, then through each softmax.
+    let outer: Vec<f64> =
+        (0..size).map(|place| f64::from(derivatives[place]) / mean(place).max(f64::MIN_POSITIVE)).collect();
+    let through = |part: &Vec<f64>| {
+        let rows = part.chunks_exact(classes).zip(outer.chunks_exact(classes));
+        let row = |(part, outer): (&[f64], &[f64])| {
+            let along: f64 = part.iter().zip(outer).map(|(part, outer)| part * outer).sum();
+            let row = part.iter().zip(outer).map(|(part, outer)| (share * part * (outer - along)) as f32);
+            row.collect::<Vec<f32>>()
+        };
+        rows.flat_map(row).collect()
+    };
+    Ok(own.iter().map(through).collect())
+}
+
+/// The softmax of each row.
+fn probabilities(logits: &Logits) -> Vec<f64> {
+    let row = |logits: &[f32]| {
+        let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let weights: Vec<f64> = logits.iter().map(|logit| f64::from(logit - largest).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        weights.into_iter().map(move |weight| weight / total)
+    };
+    logits.rows().flat_map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CrossEntropy, Loss};
+
+    #[test]
+    fn cotangents_match_finite_differences() {
+        let parts = [vec![0.5, -1.0, 2.0, 0.0, 0.25, -0.5], vec![1.0, 0.0, -0.5, 0.75, 2.0, 0.0]];
+        let (labels, targets) = ([0, 2], [None, Some(1)]);
+        for ensemble in Ensemble::ALL {
+            let objective = |parts: &[Vec<f32>; 2]| {
+                let logits: Vec<Logits> = parts.iter().map(|part| Logits::from_values(3, part.clone())).collect();
+                let mut unused = [0.0; 6];
+                let mut value = |logits: &Logits| -> f32 {
+                    CrossEntropy.evaluate(logits, &labels, &targets, &mut unused).unwrap().iter().sum()
+                };
+                match ensemble {
+                    Ensemble::Loss => logits.iter().map(value).sum::<f32>() / 2.0,
+                    _ => value(&combine(ensemble, &logits)),
+                }
+            };
+            let logits: Vec<Logits> = parts.iter().map(|part| Logits::from_values(3, part.clone())).collect();
+            let found = cotangents(ensemble, &logits, &mut |logits, derivatives| {
+                CrossEntropy.evaluate(logits, &labels, &targets, derivatives).map(drop)
+            });
+            let found = found.unwrap();
+            for part in 0..2 {
+                for place in 0..6 {
+                    let moved = |by: f32| {
+                        let mut moved = parts.clone();
+                        moved[part][place] += by;
+                        objective(&moved)
+                    };
+                    let slope = (moved(1e-2) - moved(-1e-2)) / 2e-2;
+                    assert!((slope - found[part][place]).abs() < 1e-3, "{ensemble:?} {part} {place}");
+                }
+            }
+        }
+    }
+}
