@@ -1,7 +1,9 @@
 //! The attacks, one file each; a file's header is the attack's manual. What several share lies in `shared`.
 
+mod autoattack;
 mod bim;
 mod boundary;
+mod chain;
 mod fgsm;
 mod mim;
 mod pgd;

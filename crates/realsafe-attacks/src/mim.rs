@@ -48,6 +48,10 @@ impl Attack for Mim {
         Cost::gradient(1)
     }
 
+    fn is_stationary(&self) -> bool {
+        self.steps > 1
+    }
+
     fn start(&self, _: &mut Self::Door, batch: &Batch) -> Result<Momentum, Stop> {
         Ok(Momentum { images: batch.images.clone(), momentum: batch.images.zeros_like() })
     }

@@ -30,6 +30,12 @@ pub struct AttackEntry {
     pub build: BuildAttack,
 }
 
+/// A registered chain of attacks, which the plan takes apart into its members.
+pub struct ChainEntry {
+    /// Its description.
+    pub component: Component,
+}
+
 /// A registered defense.
 pub struct DefenseEntry {
     /// Its description.
@@ -71,6 +77,7 @@ pub struct LossEntry {
 }
 
 inventory::collect!(AttackEntry);
+inventory::collect!(ChainEntry);
 inventory::collect!(DefenseEntry);
 inventory::collect!(ModelEntry);
 inventory::collect!(DatasetEntry);
@@ -156,12 +163,13 @@ impl Registry {
     /// Names two components of one kind that have the same name, and where they come from.
     pub fn catalogue(&self) -> Result<Catalogue, String> {
         let attacks = self.attacks.iter().map(|entry| &entry.component);
+        let chains = inventory::iter::<ChainEntry>().map(|entry| &entry.component);
         let defenses = self.defenses.iter().map(|entry| &entry.component);
         let models = self.models.iter().map(|entry| &entry.component);
         let datasets = self.datasets.iter().map(|entry| &entry.component);
         let recipes = self.recipes.iter().map(|entry| &entry.component);
         let losses = self.losses.iter().map(|entry| &entry.component);
-        Catalogue::new(attacks.chain(defenses).chain(models).chain(datasets).chain(recipes).chain(losses))
+        Catalogue::new(attacks.chain(chains).chain(defenses).chain(models).chain(datasets).chain(recipes).chain(losses))
     }
 
     /// Builds an attack.

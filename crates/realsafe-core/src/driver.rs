@@ -1,116 +1,32 @@
-//! The loop around every attack: restarts, steps, early exit, compaction, budgets, recording and verification.
+//! The loop around every attack: restarts, steps, early exit, compaction, budgets, searches, recording and verification.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use realsafe_plan::{Budget, Cost, Ensemble, Goal, Norm, Success};
+use realsafe_plan::{Cost, Search, Success};
 
 use crate::logits::read;
 use crate::oracle::{Account, Door, Found, Rules};
 use crate::projection::{Distances, in_box};
-use crate::{Attack, Batch, DefendedModel, Oracle, Rows, Run, Samples, Select, Stop};
+use crate::search::Bracket;
+use crate::task::{Contribution, Control, Judged, Judgement, Member, Recorded, Task, Verdict};
+use crate::{Attack, Batch, Oracle, Rows, Select, Stop};
 
-/// Everything that an attack on some samples needs to be told.
-pub struct Task {
-    /// The victim.
-    pub model: DefendedModel,
-    /// Models whose gradients the attack uses.
-    pub surrogates: Vec<DefendedModel>,
-    /// How those are combined.
-    pub ensemble: Ensemble,
-    /// Whether they stand in for the victim, which is judged once, at the end.
-    pub transfers: bool,
-    /// The clean images and labels.
-    pub samples: Samples,
-    /// The index of each sample in the dataset.
-    pub indices: Vec<u32>,
-    /// The target of each sample, where the goal has one.
-    pub targets: Vec<Option<u32>>,
-    /// The prediction on each clean image.
-    pub clean: Vec<u32>,
-    /// The norm.
-    pub norm: Norm,
-    /// The goal.
-    pub goal: Goal,
-    /// The radius; none for attacks that minimise the distance.
-    pub eps: Option<f64>,
-    /// Which images decide.
-    pub success: Success,
-    /// How often the attack starts on what it has not broken.
-    pub restarts: u32,
-    /// Hard limits per sample.
-    pub budget: Budget,
-    /// Steps after which iterates are judged and recorded.
-    pub record: Vec<u32>,
-    /// The seed of all random streams.
-    pub seed: u64,
-}
-
-/// How the outside watches and stops a driver.
-#[derive(Clone, Copy)]
-pub struct Control<'a> {
-    /// Set to stop at the next step.
-    pub cancelled: &'a Arc<AtomicBool>,
-    /// Told the number of rows that just made a step.
-    pub stepped: &'a dyn Fn(usize),
-}
-
-/// How the independent pass judges a final image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It does not fulfil the goal.
-    Robust,
-    /// It fulfils the goal inside the box and the ball.
-    Broken,
-    /// It is not finite, or outside the box or the ball.
-    Invalid,
-    /// The attack was told that it fulfils the goal, and it does not.
-    Disputed,
-}
-
-/// What became of a sample.
-#[derive(Clone, Debug)]
-pub struct Judgement {
-    /// The verdict of the independent pass.
-    pub verdict: Verdict,
-    /// The final image.
-    pub pixels: Vec<f32>,
-    /// The prediction of the independent pass.
-    pub prediction: Option<u32>,
-    /// Distances from the clean image; infinite where a distance was to be minimised and nothing was found.
-    pub distances: Distances,
-    /// What was spent on the victim.
-    pub spent: Cost,
-    /// What was spent on surrogates.
-    pub surrogates: Cost,
-    /// Queries spent when the first adversarial was found.
-    pub first_success: Option<u64>,
-}
-
-/// A sample at a recorded step.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Recorded {
-    /// The position of the sample in the task.
-    pub slot: usize,
-    /// The step, counted through restarts.
-    pub step: u32,
-    /// Queries spent so far.
-    pub queries: u64,
-    /// The prediction on the iterate.
-    pub prediction: Option<u32>,
-    /// Its distance in the norm of the threat model.
-    pub distance: f64,
-    /// Whether an adversarial had been found by then.
-    pub broken: bool,
-}
-
-/// Runs one attack on one task.
+/// Runs the attacks of one task.
 pub struct Driver<'a> {
     task: Task,
     device: Device,
     control: Control<'a>,
     oracle: Oracle,
+    /// The attack that runs.
+    member: Member<'a>,
+    /// How many steps the attacks before it can make.
+    steps_before: u32,
+    /// The radius of each sample.
+    radii: Vec<f64>,
+    /// What a search knows of each sample.
+    brackets: Option<Vec<Bracket>>,
     /// The last iterate of each sample that the oracle found no adversarial for.
     last: Vec<Option<Vec<f32>>>,
     judgements: Vec<Option<Judgement>>,
@@ -118,16 +34,14 @@ pub struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    /// Runs an attack to its end and judges every sample.
+    /// Runs attacks one after the other, each on what the ones before did not break, and judges every sample.
     ///
     /// # Errors
     /// See [`Stop`]; nothing is kept then.
-    pub fn run(
-        task: Task,
-        attack: &dyn Run,
-        device: &Device,
-        control: Control<'a>,
-    ) -> Result<(Vec<Judgement>, Vec<Recorded>), Stop> {
+    ///
+    /// # Panics
+    /// Where there is no attack.
+    pub fn run(task: Task, members: &[Member<'a>], device: &Device, control: Control<'a>) -> Result<Judged, Stop> {
         let count = task.indices.len();
         let rules = Rules {
             norm: task.norm,
@@ -136,6 +50,7 @@ impl<'a> Driver<'a> {
             budget: task.budget,
             transfers: task.transfers,
             ensemble: task.ensemble,
+            eot: 1,
         };
         let oracle = Oracle {
             model: task.model.clone(),
@@ -146,67 +61,219 @@ impl<'a> Driver<'a> {
             samples: task.indices.clone(),
             clean: task.samples.pixels.clone(),
         };
-        let (last, judgements) = (vec![None; count], vec![None; count]);
-        let mut driver = Self { task, device: device.clone(), control, oracle, last, judgements, recorded: Vec::new() };
+        let mut driver = Self {
+            radii: vec![task.eps.unwrap_or(f64::INFINITY); count],
+            task,
+            device: device.clone(),
+            control,
+            oracle,
+            member: members[0],
+            steps_before: 0,
+            brackets: None,
+            last: vec![None; count],
+            judgements: vec![None; count],
+            recorded: Vec::new(),
+        };
         driver.credit_clean_errors();
-        attack.run(&mut driver)?;
+        let mut contributions = Vec::with_capacity(members.len());
+        for (index, member) in members.iter().enumerate() {
+            contributions.push(driver.contribute(index, *member)?);
+        }
+        let zero_gradients =
+            driver.oracle.accounts.iter().filter(|account| account.zero_gradient == Some(true)).count() as u64;
         let judgements = driver.judgements.into_iter().map(|judgement| judgement.expect("every sample is judged"));
         let mut recorded = driver.recorded;
         recorded.sort_by_key(|point| (point.slot, point.step));
-        Ok((judgements.collect(), recorded))
+        Ok(Judged { judgements: judgements.collect(), recorded, contributions, zero_gradients })
+    }
+
+    /// Runs one of the attacks.
+    fn contribute(&mut self, index: usize, member: Member<'a>) -> Result<Contribution, Stop> {
+        let open = self.unbroken();
+        let spent = |driver: &Self, of: fn(&Account) -> Cost| {
+            driver.oracle.accounts.iter().map(of).fold(Cost::default(), Cost::plus)
+        };
+        let before = (spent(self, |account| account.spent), spent(self, |account| account.surrogates));
+        self.member = member;
+        self.oracle.rules.eot = member.eot;
+        member.attack.run(self)?;
+        let mut contribution = Contribution {
+            attacked: open.iter().filter(|&&slot| !self.is_clean_error(slot)).count() as u64,
+            broken: 0,
+            spent: spent(self, |account| account.spent).minus(before.0),
+            surrogates: spent(self, |account| account.surrogates).minus(before.1),
+        };
+        for slot in open {
+            let clean_error = self.is_clean_error(slot);
+            let judgement = self.judgements[slot].as_mut().expect("every sample is judged");
+            if judgement.verdict == Verdict::Broken && !clean_error {
+                judgement.broken_by = Some(index);
+                contribution.broken += 1;
+            }
+        }
+        Ok(contribution)
     }
 
     /// Makes all restarts of an attack, each on what the ones before have not broken.
     pub(crate) fn drive<A: Attack>(&mut self, attack: &A) -> Result<(), Stop> {
-        for restart in 0..self.task.restarts {
-            let unbroken = |judgement: &Option<Judgement>| {
-                judgement.as_ref().is_none_or(|judgement| judgement.verdict == Verdict::Robust)
-            };
-            let slots: Vec<usize> =
-                (0..self.judgements.len()).filter(|&slot| unbroken(&self.judgements[slot])).collect();
+        if let Some(search) = self.task.search.clone() {
+            self.search(attack, &search)?;
+            let all: Vec<usize> = (0..self.judgements.len()).collect();
+            return self.settle(&all);
+        }
+        for restart in 0..self.member.restarts {
+            let slots = self.unbroken();
             if slots.is_empty() {
                 break;
             }
             let open = slots.iter().copied().filter(|&slot| !self.is_finished(slot)).collect();
-            self.restart(attack, open, restart)?;
+            self.restart(attack, open, restart, None)?;
             self.settle(&slots)?;
+        }
+        self.steps_before += self.member.restarts * attack.steps();
+        Ok(())
+    }
+
+    /// The samples that are not broken yet.
+    fn unbroken(&self) -> Vec<usize> {
+        let unbroken = |judgement: &Option<Judgement>| {
+            judgement.as_ref().is_none_or(|judgement| judgement.verdict == Verdict::Robust)
+        };
+        (0..self.judgements.len()).filter(|&slot| unbroken(&self.judgements[slot])).collect()
+    }
+
+    /// Tries an attack with one radius after the other, sample by sample.
+    fn search<A: Attack>(&mut self, attack: &A, search: &Search) -> Result<(), Stop> {
+        let known = self.oracle.accounts.iter().map(|account| account.found.as_ref().map(|found| found.distance));
+        self.brackets = Some(known.map(|distance| Bracket::new(distance.unwrap_or(f64::INFINITY))).collect());
+        for round in 0.. {
+            let mut open = Vec::new();
+            for slot in 0..self.radii.len() {
+                let payable = self.covers(slot, attack.start_cost()) && self.covers(slot, attack.step_cost());
+                if let Some(radius) = self.next_radius(slot, search).filter(|_| payable) {
+                    self.radii[slot] = radius;
+                    open.push(slot);
+                }
+            }
+            if open.is_empty() {
+                return Ok(());
+            }
+            self.restart(attack, open.clone(), round, Some(search))?;
+            self.credit_last_iterates(&open)?;
+            for slot in open {
+                let (distance, attempts) = (self.success(slot), self.member.restarts);
+                let radius = self.radii[slot];
+                let bracket = &mut self.brackets.as_mut().expect("a search has brackets")[slot];
+                match distance {
+                    // A ball that shrank on the way has noted its successes already.
+                    Some(distance) => bracket.succeed(distance),
+                    None => bracket.fail(radius, attempts),
+                }
+            }
         }
         Ok(())
     }
 
-    fn restart<A: Attack>(&mut self, attack: &A, slots: Vec<usize>, restart: u32) -> Result<(), Stop> {
-        let payable: Vec<usize> = slots.into_iter().filter(|&slot| self.covers(slot, attack.start_cost())).collect();
+    fn next_radius(&self, slot: usize, search: &Search) -> Option<f64> {
+        self.brackets.as_ref().and_then(|brackets| brackets[slot].next(search, self.task.norm))
+    }
+
+    /// The distance of the adversarial that was found within the radius of a sample.
+    fn success(&self, slot: usize) -> Option<f64> {
+        let found = self.oracle.accounts[slot].found.as_ref().map(|found| found.distance);
+        found.filter(|distance| *distance <= self.task.norm.tolerance(self.radii[slot]))
+    }
+
+    /// Judges what a run ended with, as at the end of an attack of fixed radius.
+    fn credit_last_iterates(&mut self, slots: &[usize]) -> Result<(), Stop> {
+        let ended: Vec<usize> = slots.iter().copied().filter(|&slot| self.last[slot].is_some()).collect();
+        if ended.is_empty() {
+            return Ok(());
+        }
+        let pixels: Vec<Vec<f32>> = ended.iter().filter_map(|&slot| self.last[slot].take()).collect();
+        let images = self.upload(pixels.iter().map(Vec::as_slice), ended.len());
+        let predictions = self.oracle.model.padded_logits(&images)?.predictions();
+        for ((slot, pixels), prediction) in ended.into_iter().zip(pixels).zip(predictions) {
+            let distance = Distances::between(self.oracle.clean(slot), &pixels).in_norm(self.task.norm);
+            let inside = in_box(&pixels) && distance <= self.task.norm.tolerance(self.radii[slot]);
+            if inside && self.reaches(slot, prediction) {
+                let account = &mut self.oracle.accounts[slot];
+                account.first_success.get_or_insert(account.spent.queries);
+                account.found = Some(Found { pixels, distance });
+            }
+        }
+        Ok(())
+    }
+
+    fn reaches(&self, slot: usize, prediction: Option<u32>) -> bool {
+        let (label, target) = (self.task.samples.labels[slot], self.task.targets[slot]);
+        prediction.is_some_and(|prediction| self.task.goal.reached(prediction, label, target))
+    }
+
+    fn restart<A: Attack>(
+        &mut self,
+        attack: &A,
+        slots: Vec<usize>,
+        restart: u32,
+        search: Option<&Search>,
+    ) -> Result<(), Stop> {
+        let eot = u64::from(self.member.eot);
+        let (start_cost, step_cost) = (attack.start_cost().times(eot), attack.step_cost().times(eot));
+        let payable: Vec<usize> = slots.into_iter().filter(|&slot| self.covers(slot, start_cost)).collect();
         if payable.is_empty() {
             return Ok(());
         }
+        let shrinking = search.filter(|search| matches!(search, Search::List(_)) && attack.is_stationary());
         let mut batch = self.batch(payable, restart);
-        self.oracle.allow(&batch.slots, attack.start_cost());
+        self.oracle.allow(&batch.slots, start_cost);
         let mut state = attack.start(A::Door::open(&mut self.oracle), &batch)?;
-        for step in 0..attack.steps() {
+        // How many steps each row has made in its ball.
+        let mut made = vec![0; batch.len()];
+        for step in 0.. {
             if self.control.cancelled.load(Ordering::Relaxed) {
                 return Err(Stop::Cancelled);
             }
-            let goes_on = |slot: usize| !self.is_finished(slot) && self.covers(slot, attack.step_cost());
-            let (stay, leave): (Vec<usize>, Vec<usize>) = (0..batch.len()).partition(|&row| goes_on(batch.slots[row]));
+            let goes_on = |slot: usize| !self.is_finished(slot) && self.covers(slot, step_cost);
+            let stays = |row: &usize| made[*row] < attack.steps() && goes_on(batch.slots[*row]);
+            let (stay, leave): (Vec<usize>, Vec<usize>) = (0..batch.len()).partition(stays);
             if !leave.is_empty() {
                 self.keep_iterates(&batch, leave, || attack.iterates(&batch, &state))?;
                 if stay.is_empty() {
-                    return Ok(());
+                    break;
                 }
                 let rows = Rows::new(stay, &self.device);
                 batch = batch.choose(&rows);
                 state = state.choose(&rows);
+                made = made.choose(&rows);
             }
             batch.step = step;
-            self.oracle.allow(&batch.slots, attack.step_cost());
+            self.oracle.allow(&batch.slots, step_cost);
             attack.step(A::Door::open(&mut self.oracle), &batch, &mut state)?;
-            let counted = restart * attack.steps() + step + 1;
+            made.iter_mut().for_each(|made| *made += 1);
+            let counted = self.steps_before + restart * attack.steps() + step + 1;
             if self.task.record.contains(&counted) {
                 self.record(&batch, &attack.iterates(&batch, &state), counted)?;
             }
+            if let Some(search) = shrinking {
+                self.shrink(search, &mut batch, &mut made);
+            }
             (self.control.stepped)(batch.len());
         }
-        self.keep_iterates(&batch, (0..batch.len()).collect(), || attack.iterates(&batch, &state))
+        Ok(())
+    }
+
+    /// Goes on in the next smaller ball where an adversarial was found, with as many steps as ever.
+    fn shrink(&mut self, search: &Search, batch: &mut Batch, made: &mut [u32]) {
+        for (row, made) in made.iter_mut().enumerate() {
+            let slot = batch.slots[row];
+            let Some(distance) = self.success(slot) else { continue };
+            self.brackets.as_mut().expect("a search has brackets")[slot].succeed(distance);
+            if let Some(radius) = self.next_radius(slot, search) {
+                self.radii[slot] = radius;
+                batch.eps[row] = radius as f32;
+                *made = 0;
+            }
+        }
     }
 
     /// Whether the budget of a sample covers what the attack says that it asks for.
@@ -218,6 +285,7 @@ impl<'a> Driver<'a> {
     fn is_finished(&self, slot: usize) -> bool {
         let account = &self.oracle.accounts[slot];
         match &account.found {
+            Some(_) if self.brackets.is_some() => self.success(slot).is_some(),
             Some(found) => !self.oracle.rules.minimises_distance || found.distance == 0.0,
             None => false,
         }
@@ -229,8 +297,7 @@ impl<'a> Driver<'a> {
             return;
         }
         for slot in 0..self.task.indices.len() {
-            let (label, target) = (self.task.samples.labels[slot], self.task.targets[slot]);
-            if self.task.goal.reached(self.task.clean[slot], label, target) {
+            if self.reaches(slot, Some(self.task.clean[slot])) {
                 let pixels = self.oracle.clean(slot).to_vec();
                 let account = &mut self.oracle.accounts[slot];
                 account.found = Some(Found { pixels, distance: 0.0 });
@@ -239,16 +306,19 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// Whether the clean image fulfils the goal.
+    fn is_clean_error(&self, slot: usize) -> bool {
+        self.reaches(slot, Some(self.task.clean[slot]))
+    }
+
     fn batch(&self, slots: Vec<usize>, restart: u32) -> Batch {
         let of_slots = |values: &[u32]| slots.iter().map(|&slot| values[slot]).collect::<Vec<u32>>();
         let images = self.upload(slots.iter().map(|&slot| self.oracle.clean(slot)), slots.len());
-        #[expect(clippy::cast_possible_truncation, reason = "radii are single precision on every device")]
-        let eps = self.task.eps.map_or(f32::INFINITY, |eps| eps as f32);
         Batch {
             images,
             labels: of_slots(&self.task.samples.labels),
             targets: slots.iter().map(|&slot| self.task.targets[slot]).collect(),
-            eps: vec![eps; slots.len()],
+            eps: slots.iter().map(|&slot| self.radii[slot] as f32).collect(),
             samples: of_slots(&self.task.indices),
             norm: self.task.norm,
             goal: self.task.goal,
@@ -273,7 +343,12 @@ impl<'a> Driver<'a> {
         rows: Vec<usize>,
         iterates: impl FnOnce() -> Tensor<4>,
     ) -> Result<(), Stop> {
-        let open = rows.into_iter().filter(|&row| self.oracle.accounts[batch.slots[row]].found.is_none());
+        let needed = |slot: usize| match self.brackets {
+            // What a smaller ball ends with is judged, whatever a larger one gave.
+            Some(_) => self.success(slot).is_none(),
+            None => self.oracle.accounts[slot].found.is_none() && !self.ends_outside(),
+        };
+        let open = rows.into_iter().filter(|&row| needed(batch.slots[row]));
         let rows: Vec<usize> = open.collect();
         if rows.is_empty() {
             return Ok(());
@@ -311,8 +386,7 @@ impl<'a> Driver<'a> {
         for ((&slot, pixels), prediction) in slots.iter().zip(finals).zip(predictions) {
             let account = &self.oracle.accounts[slot];
             let mut distances = Distances::between(self.oracle.clean(slot), &pixels);
-            let (label, target) = (self.task.samples.labels[slot], self.task.targets[slot]);
-            let reached = prediction.is_some_and(|prediction| self.task.goal.reached(prediction, label, target));
+            let reached = self.reaches(slot, prediction);
             let inside =
                 self.task.eps.is_none_or(|eps| distances.in_norm(self.task.norm) <= self.task.norm.tolerance(eps));
             let verdict = if !in_box(&pixels) || !inside || prediction.is_none() {
@@ -332,10 +406,25 @@ impl<'a> Driver<'a> {
             }
             let (spent, surrogates) = (account.spent, account.surrogates);
             let first_success = account.first_success.or((verdict == Verdict::Broken).then_some(spent.queries));
-            self.judgements[slot] =
-                Some(Judgement { verdict, pixels, prediction, distances, spent, surrogates, first_success });
+            let failed_at = self.brackets.as_ref().map(|brackets| brackets[slot].low);
+            self.judgements[slot] = Some(Judgement {
+                verdict,
+                pixels,
+                prediction,
+                distances,
+                spent,
+                surrogates,
+                first_success,
+                broken_by: None,
+                failed_at,
+            });
         }
         Ok(())
+    }
+
+    /// Whether an attack that minimises the distance runs in a ball, which what it ends with need not lie in.
+    const fn ends_outside(&self) -> bool {
+        self.member.minimises_distance && self.task.eps.is_some()
     }
 
     /// The adversarial that was found, else the last iterate, else the clean image.

@@ -20,22 +20,26 @@ pub mod projection;
 pub mod random;
 mod recipe;
 mod rows;
+mod search;
+mod task;
 mod trainable;
 
 pub use attack::{Attack, AttackContext, ComponentFailure, Run, Stop};
 pub use batch::{Batch, fill_ball, fill_gaussian, fill_uniform, length};
 pub use catalogue::{
-    AttackEntry, Built, DatasetEntry, DefenseEntry, Entry, Locations, LossEntry, ModelEntry, RecipeEntry, Registry,
+    AttackEntry, Built, ChainEntry, DatasetEntry, DefenseEntry, Entry, Locations, LossEntry, ModelEntry, RecipeEntry,
+    Registry,
 };
 pub use dataset::{Dataset, Samples};
 pub use defense::{DefendedModel, Defense};
-pub use driver::{Control, Driver, Judgement, Recorded, Task, Verdict};
+pub use driver::Driver;
 pub use logits::{Logits, read};
 pub use losses::{CrossEntropy, Loss, Margin, margin};
 pub use model::{Model, Tape};
 pub use oracle::{Door, Gradients, Labels, Network, OpenTape, Oracle, Role, Scores, ScoresAndSurrogates, Surrogates};
 pub use recipe::{Objective, Recipe, TrainingBatch};
 pub use rows::{HostRows, Rows, Select};
+pub use task::{Contribution, Control, Judged, Judgement, Member, Recorded, Task, Verdict};
 pub use trainable::{Trainable, TrainableEntry, TrainingState};
 
 pub use inventory;

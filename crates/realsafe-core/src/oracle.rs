@@ -154,6 +154,8 @@ pub(crate) struct Account {
     /// What may have been spent when the running step ends.
     allowed: Cost,
     pub(crate) found: Option<Found>,
+    /// Whether its first gradient was zero or not a number, once there was one.
+    pub(crate) zero_gradient: Option<bool>,
     pub(crate) first_success: Option<u64>,
 }
 
@@ -169,6 +171,8 @@ pub(crate) struct Rules {
     pub(crate) transfers: bool,
     /// How surrogates are combined.
     pub(crate) ensemble: Ensemble,
+    /// How many draws of a randomised victim an answer is the mean of.
+    pub(crate) eot: u32,
 }
 
 /// The victim with its books.
@@ -353,7 +357,22 @@ impl Oracle {
         for network in networks {
             self.note(*network, batch, images, &logits, role)?;
         }
-        Ok((logits, Tensor::cat(gradients, 0)))
+        let gradient = Tensor::cat(gradients, 0);
+        self.look_at_first(batch, &gradient)?;
+        Ok((logits, gradient))
+    }
+
+    /// Notes the samples whose first gradient is of no use.
+    fn look_at_first(&mut self, batch: &Batch, gradient: &Tensor<4>) -> Result<(), Stop> {
+        if batch.slots.iter().all(|&slot| self.accounts[slot].zero_gradient.is_some()) {
+            return Ok(());
+        }
+        let [n, channels, height, width] = gradient.dims();
+        let largest: Tensor<2> = gradient.clone().abs().reshape([n, channels * height * width]).max_dim(1);
+        for (&slot, largest) in batch.slots.iter().zip(read(largest)?) {
+            self.accounts[slot].zero_gradient.get_or_insert(largest == 0.0 || !largest.is_finite());
+        }
+        Ok(())
     }
 
     /// The networks that answer for the victim.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::{Access, Budget, Component, Ensemble, GradientMode, Success, Surrogates, Threat, Values};
+use crate::{Access, Budget, Component, Ensemble, GradientMode, Search, Success, Surrogates, Threat, Values};
 
 /// A component as a spec uses it.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +48,12 @@ pub struct AttackChoice {
     pub success: Success,
     /// How often the attack starts anew on what it has not broken.
     pub restarts: u32,
+    /// How many draws of a randomised victim an answer is the mean of.
+    pub eot: u32,
+    /// How the smallest radius is looked for; none where the threat model gives it.
+    pub search: Option<Search>,
+    /// The attacks of a chain, in order; none for a single attack.
+    pub members: Vec<Member>,
     /// Hard limits per sample.
     pub budget: Budget,
     /// Steps after which every sample's iterate is judged and recorded.
@@ -61,12 +67,28 @@ pub struct AttackChoice {
 impl AttackChoice {
     /// What the attack may ask of the victim: nothing where surrogates stand in for it.
     pub fn access(&self) -> Access {
+        if let Some(most) =
+            self.members.iter().filter_map(|member| member.chosen.component.attack()).map(|traits| traits.access).max()
+        {
+            return most;
+        }
         match self.chosen.component.attack() {
             Some(traits) if traits.surrogates == Surrogates::Transfer && !self.surrogates.is_empty() => Access::Nothing,
             Some(traits) => traits.access,
             None => Access::Nothing,
         }
     }
+}
+
+/// An attack of a chain.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// The attack.
+    pub chosen: Arc<Chosen>,
+    /// How often it starts anew on what it has not broken.
+    pub restarts: u32,
+    /// How many draws of a randomised victim an answer is the mean of.
+    pub eot: u32,
 }
 
 /// The unit of work.

@@ -109,7 +109,7 @@ impl Component {
     /// The kind of the component.
     pub const fn kind(&self) -> Kind {
         match self.traits {
-            Traits::Attack(_) => Kind::Attack,
+            Traits::Attack(_) | Traits::Chain(_) => Kind::Attack,
             Traits::Defense(_) => Kind::Defense,
             Traits::Model(_) => Kind::Model,
             Traits::Dataset(_) => Kind::Dataset,
@@ -148,6 +148,24 @@ impl Component {
         }
     }
 
+    /// What is particular to chains of attacks.
+    pub const fn chain(&self) -> Option<&ChainTraits> {
+        match &self.traits {
+            Traits::Chain(traits) => Some(traits),
+            _ => None,
+        }
+    }
+
+    /// The norms and goals of an attack or a chain of attacks.
+    pub const fn threats(&self) -> Option<(&'static [Norm], &'static [Goal])> {
+        match &self.traits {
+            Traits::Attack(AttackTraits { norms, goals, .. }) | Traits::Chain(ChainTraits { norms, goals, .. }) => {
+                Some((norms, goals))
+            }
+            _ => None,
+        }
+    }
+
     /// What is particular to defenses.
     pub const fn defense(&self) -> Option<&DefenseTraits> {
         match &self.traits {
@@ -177,6 +195,8 @@ impl Component {
 pub enum Traits {
     /// See [`AttackTraits`].
     Attack(AttackTraits),
+    /// See [`ChainTraits`].
+    Chain(ChainTraits),
     /// See [`DefenseTraits`].
     Defense(DefenseTraits),
     /// See [`ModelTraits`].
@@ -205,6 +225,19 @@ pub struct AttackTraits {
     /// restarts of the spec.
     pub cost: FromValues<Result<Cost, String>>,
 }
+
+/// Attacks that pass on to the next what they did not break.
+pub struct ChainTraits {
+    /// The norms in which it works.
+    pub norms: &'static [Norm],
+    /// The goals that it can pursue.
+    pub goals: &'static [Goal],
+    /// The members for a norm, as TOML tables `[[member]]`, from the values of the parameters; none where specs list them.
+    pub members: Option<MembersOf>,
+}
+
+/// The members of a chain in a norm, as TOML tables `[[member]]`; none where it has none in that norm.
+pub(crate) type MembersOf = fn(&Values, Norm) -> Option<&'static str>;
 
 /// What an attack does with surrogates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

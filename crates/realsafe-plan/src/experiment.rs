@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::cell::stack_name;
-use crate::{AttackChoice, Chosen, Goal, GradientMode, Norm, Number, Place, StackLayer, TargetRule};
+use crate::{AttackChoice, Chosen, Goal, GradientMode, Member, Norm, Number, Place, StackLayer, TargetRule};
 
 /// An experiment.
 #[derive(Clone, Debug)]
@@ -69,6 +69,8 @@ impl Stack {
 pub struct AttackSpec {
     /// The attack and what surrounds it.
     pub choice: AttackChoice,
+    /// The attacks of a chain in each norm; empty for a single attack.
+    pub members: BTreeMap<Norm, Vec<Member>>,
     /// The ids of the threat models in which it runs.
     pub threats: Vec<String>,
     /// The gradients that it sees of some defenses, by their id, instead of the defense's own default.
@@ -78,7 +80,8 @@ pub struct AttackSpec {
 impl AttackSpec {
     /// Whether the attack looks for the smallest distance, and so runs once for all eps.
     pub fn minimises_distance(&self) -> bool {
-        self.choice.chosen.component.attack().is_some_and(|traits| traits.minimises_distance)
+        let traits = self.choice.chosen.component.attack();
+        self.choice.search.is_some() || traits.is_some_and(|traits| traits.minimises_distance)
     }
 }
 

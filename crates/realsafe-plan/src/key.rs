@@ -3,10 +3,10 @@
 //! Not in the key: paths, the ids that a spec gives its things, the experiment, and how samples are cut into cells
 //! beyond the samples themselves. So a result is found again under another name, in another spec or directory.
 
-use crate::{Budget, Cell, Chosen, Component, Key, Kind, Origin, ParameterKind, StackLayer, Value};
+use crate::{Budget, Cell, Chosen, Component, Key, Kind, Member, Origin, ParameterKind, Search, StackLayer, Value};
 
 /// Raised when the encoding changes.
-const FORMAT: u64 = 2;
+const FORMAT: u64 = 3;
 
 /// The numbers of rows that batches are padded to, so that a row's result does not depend on its neighbours.
 ///
@@ -25,9 +25,19 @@ pub(crate) fn key(cell: &Cell, device_class: &str) -> Key {
         writer.chosen(defense);
         writer.text(gradient.name());
     }
-    writer.chosen(&cell.attack.chosen);
+    // What a chain is called says nothing about it.
+    if cell.attack.members.is_empty() {
+        writer.chosen(&cell.attack.chosen);
+    }
+    writer.count(cell.attack.members.len() as u64);
+    for Member { chosen, restarts, eot } in &cell.attack.members {
+        writer.text(&chosen.id);
+        writer.chosen(chosen);
+        writer.counts([u64::from(*restarts), u64::from(*eot)].into_iter());
+    }
     writer.text(cell.attack.success.name());
-    writer.count(u64::from(cell.attack.restarts));
+    writer.counts([u64::from(cell.attack.restarts), u64::from(cell.attack.eot)].into_iter());
+    writer.optional(cell.attack.search.as_ref(), Writer::search);
     let Budget { queries, forwards, backwards } = cell.attack.budget;
     for limit in [queries, forwards, backwards] {
         writer.optional(limit, Writer::count);
@@ -75,6 +85,26 @@ impl Writer {
         self.count(u64::from(value.is_some()));
         if let Some(value) = value {
             write(self, value);
+        }
+    }
+
+    fn search(&mut self, search: &Search) {
+        match search {
+            Search::List(radii) => {
+                self.text("list");
+                self.count(radii.len() as u64);
+                radii.iter().for_each(|radius| self.float(radius.value()));
+            }
+            Search::Exponential { start, doublings, bisections } => {
+                self.text("exponential");
+                self.float(start.value());
+                self.counts([u64::from(*doublings), u64::from(*bisections)].into_iter());
+            }
+            Search::Linear { largest, points, bisections } => {
+                self.text("linear");
+                self.float(largest.value());
+                self.counts([u64::from(*points), u64::from(*bisections)].into_iter());
+            }
         }
     }
 

@@ -19,15 +19,16 @@ mod plan;
 mod render;
 mod resolved;
 mod schema;
+mod search;
 mod spec;
 mod threat;
 mod tree;
 mod values;
 
-pub use cell::{AttackChoice, Cell, Chosen, Key, ResolvedFile, StackLayer};
+pub use cell::{AttackChoice, Cell, Chosen, Key, Member, ResolvedFile, StackLayer};
 pub use component::{
-    Access, AttackTraits, Catalogue, Component, Cost, DatasetTraits, DefenseTraits, Fallback, FromValues, GradientMode,
-    Kind, ModelTraits, Origin, Parameter, ParameterKind, RequiredFile, Surrogates, Traits,
+    Access, AttackTraits, Catalogue, ChainTraits, Component, Cost, DatasetTraits, DefenseTraits, Fallback, FromValues,
+    GradientMode, Kind, ModelTraits, Origin, Parameter, ParameterKind, RequiredFile, Surrogates, Traits,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Source, nearest};
 pub use experiment::{
@@ -41,6 +42,7 @@ pub use parameters::{check_component, parse_component};
 pub use partition::Partition;
 pub use plan::{Plan, expand};
 pub use schema::schema;
+pub use search::Search;
 pub use spec::{Document, PluginFile};
 pub use threat::{Budget, Ensemble, Goal, Norm, Success, TargetRule, Threat};
 pub use values::{Value, Values};

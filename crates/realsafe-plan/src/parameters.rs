@@ -271,9 +271,21 @@ fn fallback(parameter: &Parameter, text: &str) -> Result<Value, String> {
 /// Keys that a spec takes in the tables of a kind, beside the parameters of the component.
 pub(crate) const fn common_keys(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::Attack => {
-            &["id", "use", "success", "restarts", "budget", "threats", "gradient", "record", "surrogates", "ensemble"]
-        }
+        Kind::Attack => &[
+            "id",
+            "use",
+            "success",
+            "restarts",
+            "budget",
+            "threats",
+            "gradient",
+            "record",
+            "surrogates",
+            "ensemble",
+            "eot",
+            "search",
+            "members",
+        ],
         Kind::Defense => &["id", "use", "gradient"],
         Kind::Model => &["id", "use"],
         Kind::Dataset => &["use", "samples", "range", "indices"],

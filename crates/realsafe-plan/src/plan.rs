@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::experiment::Combination;
 use crate::key::key;
-use crate::{Access, AttackSpec, Budget, Cell, Cost, Experiment, Key, Number, Threat};
+use crate::{Access, AttackChoice, Budget, Cell, Chosen, Cost, Experiment, Key, Number, Search, Threat};
 
 /// All that is to be done, in order.
 #[derive(Clone, Debug)]
@@ -78,6 +78,13 @@ fn cell(experiment: &Experiment, combination: Combination, eps: Option<&Number>,
             layer.gradient = *gradient;
         }
     }
+    let mut attack = spec.choice.clone();
+    attack.members = spec.members.get(&threat.norm).cloned().unwrap_or_default();
+    if let Some(Search::List(radii)) = &mut attack.search {
+        radii.clone_from(&threat.eps);
+        radii.sort_by(|a, b| a.value().total_cmp(&b.value()));
+    }
+    let cost = cost_per_sample(&attack).times(samples.len() as u64);
     Cell {
         key: Key(String::new()),
         experiment: experiment.id.clone(),
@@ -85,7 +92,7 @@ fn cell(experiment: &Experiment, combination: Combination, eps: Option<&Number>,
         samples: samples.to_vec(),
         model: Arc::clone(&experiment.models[combination.model]),
         stack,
-        attack: spec.choice.clone(),
+        attack,
         threat: Threat {
             id: threat.id.clone(),
             norm: threat.norm,
@@ -94,20 +101,27 @@ fn cell(experiment: &Experiment, combination: Combination, eps: Option<&Number>,
             target: threat.target.clone(),
         },
         seed,
-        cost: cost_per_sample(spec).times(samples.len() as u64),
+        cost,
     }
 }
 
 /// The most that an attack can cost on one sample: all restarts, but no more than its budget.
-fn cost_per_sample(spec: &AttackSpec) -> Cost {
-    let chosen = &spec.choice.chosen;
-    // Values that do not fit were refused when the spec was read.
-    let once = match spec.choice.access() {
-        Access::Nothing => Cost::default(),
-        _ => chosen.component.attack().and_then(|traits| (traits.cost)(&chosen.values).ok()).unwrap_or_default(),
+fn cost_per_sample(choice: &AttackChoice) -> Cost {
+    let once = |chosen: &Chosen, restarts: u32, eot: u32| {
+        // Values that do not fit were refused when the spec was read.
+        let cost = chosen.component.attack().and_then(|traits| (traits.cost)(&chosen.values).ok());
+        cost.unwrap_or_default().times(u64::from(restarts) * u64::from(eot))
     };
-    let Cost { queries, forwards, backwards } = once.times(u64::from(spec.choice.restarts));
-    let Budget { queries: most_queries, forwards: most_forwards, backwards: most_backwards } = spec.choice.budget;
+    let whole = match choice.access() {
+        Access::Nothing => Cost::default(),
+        _ if choice.members.is_empty() => once(&choice.chosen, choice.restarts, choice.eot),
+        _ => {
+            let members = choice.members.iter().map(|member| once(&member.chosen, member.restarts, member.eot));
+            members.fold(Cost::default(), Cost::plus)
+        }
+    };
+    let Cost { queries, forwards, backwards } = whole.times(choice.search.as_ref().map_or(1, Search::runs));
+    let Budget { queries: most_queries, forwards: most_forwards, backwards: most_backwards } = choice.budget;
     let capped = |cost: u64, most: Option<u64>| most.map_or(cost, |most| cost.min(most));
     Cost {
         queries: capped(queries, most_queries),

@@ -7,8 +7,8 @@ use toml::value::{Array, Table, Value as Toml};
 use crate::experiment::Filter;
 use crate::parameters::digest_key;
 use crate::{
-    AttackSpec, Budget, Chosen, Claim, Expectation, Experiment, Number, Origin, Selector, StackLayer, ThreatSpec,
-    TrainingSpec, Value,
+    AttackSpec, Budget, Chosen, Claim, Expectation, Experiment, Member, Number, Origin, Search, Selector, StackLayer,
+    ThreatSpec, TrainingSpec, Value,
 };
 
 impl Experiment {
@@ -168,12 +168,24 @@ fn attack(text: &mut String, spec: &AttackSpec) {
     let gradients: Table = spec.gradients.iter().map(|(id, mode)| (id.clone(), string(mode.name()))).collect();
     let table = |table: Table| (!table.is_empty()).then_some(Toml::Table(table));
     section(text, "[[attack]]", [("id", Some(string(&choice.chosen.id)))]);
-    component(text, &choice.chosen);
+    if spec.members.is_empty() {
+        component(text, &choice.chosen);
+    } else {
+        let _ = writeln!(text, "# what {} stands for", choice.chosen.component.id);
+        line(text, "use", &string("chain"));
+        let members = spec
+            .members
+            .iter()
+            .map(|(norm, chain)| (norm.name().to_owned(), Toml::Array(chain.iter().map(member).collect())));
+        line(text, "members", &Toml::Table(members.collect()));
+    }
     let surrogates: Array = choice.surrogates.iter().map(|surrogate| string(&surrogate.id)).collect();
     let record: Array = choice.record.iter().map(|step| integer(u64::from(*step))).collect();
     for (key, value) in [
         ("success", Some(string(choice.success.name()))),
         ("restarts", Some(integer(u64::from(choice.restarts)))),
+        ("eot", (choice.eot > 1).then(|| integer(u64::from(choice.eot)))),
+        ("search", choice.search.as_ref().map(search)),
         ("budget", table(budget)),
         ("threats", Some(strings(spec.threats.iter().map(String::as_str)))),
         ("gradient", table(gradients)),
@@ -183,6 +195,34 @@ fn attack(text: &mut String, spec: &AttackSpec) {
     ] {
         if let Some(value) = value {
             line(text, key, &value);
+        }
+    }
+}
+
+fn member(member: &Member) -> Toml {
+    let values = member.chosen.values.iter().map(|(name, value)| (name.to_owned(), parameter_value(value)));
+    let common = [
+        ("id", string(&member.chosen.id)),
+        ("use", string(member.chosen.component.id)),
+        ("restarts", integer(u64::from(member.restarts))),
+    ];
+    let eot = (member.eot > 1).then(|| ("eot".to_owned(), integer(u64::from(member.eot))));
+    let common = common.map(|(key, value)| (key.to_owned(), value));
+    Toml::Table(common.into_iter().chain(eot).chain(values).collect())
+}
+
+fn search(search: &Search) -> Toml {
+    let of = |entries: [(&str, Toml); 3]| {
+        Toml::Table(entries.map(|(key, value)| (key.to_owned(), value)).into_iter().collect())
+    };
+    let count = |count: u32| integer(u64::from(count));
+    match search {
+        Search::List(_) => string("list"),
+        Search::Exponential { start, doublings, bisections } => {
+            of([("start", number(start)), ("doublings", count(*doublings)), ("bisections", count(*bisections))])
+        }
+        Search::Linear { largest, points, bisections } => {
+            of([("largest", number(largest)), ("points", count(*points)), ("bisections", count(*bisections))])
         }
     }
 }

@@ -182,6 +182,27 @@ fn common(component: &Component) -> Map<String, Value> {
             },
             "record": list("Steps after which every iterate is judged and recorded.", &at_least(1)),
             "surrogates": one_or_more("Ids of models whose gradients it uses, where it uses surrogates; those of a gradient attack stand in for the victim.", &text()),
+            "eot": described("How many draws of a randomised victim an answer is the mean of.", count_up_to(10_000)),
+            "search": {
+                "description": "Looks for the smallest eps: over the threat's list, by doubling from start, or evenly up to largest.",
+                "oneOf": [
+                    { "const": "list" },
+                    object("By doubling, then bisection.", &["start"], json!({
+                        "start": number(0.0, f64::INFINITY),
+                        "doublings": at_least(0),
+                        "bisections": at_least(0),
+                    })),
+                    object("Evenly spaced, then bisection.", &["largest"], json!({
+                        "largest": number(0.0, f64::INFINITY),
+                        "points": at_least(1),
+                        "bisections": at_least(0),
+                    })),
+                ],
+            },
+            "members": {
+                "description": "The attacks of a chain, in order; each gets what the ones before did not break.",
+                "type": ["array", "object"],
+            },
             "ensemble": words("What several surrogates are combined in; logits by default.", Ensemble::ALL.map(Ensemble::name)),
         }),
         Kind::Defense => {

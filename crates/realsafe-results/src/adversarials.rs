@@ -175,6 +175,8 @@ mod tests {
 
     fn record_with(first: u32, value: f32) -> CellRecord {
         CellRecord {
+            members: Vec::new(),
+            zero_gradients: 0,
             adversarials: Some(Adversarials { shape: [1, 1, 2], pixels: vec![value, 0.25, value, 0.75] }),
             ..record_of(first, "rb")
         }

@@ -98,6 +98,9 @@ pub(crate) fn cell(model: &str, attack: &str, eps: Option<&str>, samples: std::o
             record: Vec::new(),
             surrogates: Vec::new(),
             ensemble: Ensemble::default(),
+            eot: 1,
+            search: None,
+            members: Vec::new(),
         },
         threat: Threat { id: "near".to_owned(), norm: Norm::Linf, eps, goal: Goal::Untargeted, target: None },
         seed,
@@ -121,12 +124,21 @@ pub(crate) fn outcome(sample: u32, status: Status, distance: f64) -> Outcome {
         dist_l0: 4.0,
         spent: Spent { queries: 10, forwards: 10, backwards: 5, ..Spent::default() },
         first_success: broken.then_some(u64::from(sample) + 1),
+        broken_by: None,
+        failed_at: None,
     }
 }
 
 /// A record of some outcomes.
 pub(crate) fn record(outcomes: Vec<Outcome>) -> CellRecord {
-    CellRecord { outcomes, trace: Vec::new(), adversarials: None, warnings: Vec::new() }
+    CellRecord {
+        outcomes,
+        trace: Vec::new(),
+        members: Vec::new(),
+        zero_gradients: 0,
+        adversarials: None,
+        warnings: Vec::new(),
+    }
 }
 
 /// A record of samples from `first` on that end as the letters say: `r`obust, `b`roken, `f`ailed.

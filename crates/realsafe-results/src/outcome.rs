@@ -109,6 +109,10 @@ pub struct Outcome {
     pub spent: Spent,
     /// Queries spent when the first adversarial was found; 0 when the clean image was one.
     pub first_success: Option<u64>,
+    /// Of a chain, the member that broke it; none where the clean image did.
+    pub broken_by: Option<String>,
+    /// Of a search, the largest radius at which the attack failed below its success; 0 if it never did.
+    pub failed_at: Option<f64>,
 }
 
 /// The iterate of a sample at a recorded step.
@@ -126,6 +130,19 @@ pub struct TracePoint {
     pub distance: f64,
     /// Whether an adversarial had been found by then.
     pub broken: bool,
+}
+
+/// What one of the attacks of a chain did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberRecord {
+    /// Its name.
+    pub id: String,
+    /// Samples that the members before it left.
+    pub attacked: u64,
+    /// Those of them that it broke.
+    pub broken: u64,
+    /// What it spent on all of them.
+    pub spent: Spent,
 }
 
 /// Final images of a cell, sample by sample.
@@ -151,6 +168,10 @@ pub struct CellRecord {
     pub outcomes: Vec<Outcome>,
     /// The recorded steps, by sample and step.
     pub trace: Vec<TracePoint>,
+    /// What the members of a chain did, in order; empty for a single attack.
+    pub members: Vec<MemberRecord>,
+    /// Samples whose first gradient was zero or not a number.
+    pub zero_gradients: u64,
     /// The final images, where they were asked for.
     pub adversarials: Option<Adversarials>,
     /// What looked wrong but did not stop the cell.

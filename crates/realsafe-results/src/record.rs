@@ -1,20 +1,21 @@
 //! A cell's record as the files of its folder, and back.
 //!
-//! `samples.csv` holds a row per sample, `trace.csv` a row per recorded step (absent without any),
+//! `samples.csv` holds a row per sample, `trace.csv` a row per recorded step, `members.csv` a row per member of a chain
+//! (absent without any),
 //! `adversarials.safetensors` the tensor `images` (absent unless asked for), and `cell.json` what the cell is,
 //! how it failed (absent unless it did), its warnings and the BLAKE3 of the other files.
 
 use std::collections::BTreeMap;
 use std::io;
 
-use realsafe_plan::{Cell, Chosen, Origin, Value};
+use realsafe_plan::{Cell, Chosen, Member, Origin, Search, Value};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::files::{csv_bytes, digest};
 use crate::images::{decode_images, encode_images};
-use crate::{CellRecord, Outcome, Result, Spent, Status, TracePoint};
+use crate::{CellRecord, MemberRecord, Outcome, Result, Spent, Status, TracePoint};
 
 /// The bytes of a folder by file name.
 pub(crate) type Files = BTreeMap<String, Vec<u8>>;
@@ -23,6 +24,7 @@ pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 pub(crate) const DESCRIPTION: &str = "cell.json";
 const SAMPLES: &str = "samples.csv";
 const TRACE: &str = "trace.csv";
+const MEMBERS: &str = "members.csv";
 /// The file of final images, which a cell may lack.
 pub(crate) const ADVERSARIALS: &str = "adversarials.safetensors";
 
@@ -31,8 +33,8 @@ pub(crate) const ADVERSARIALS: &str = "adversarials.safetensors";
 /// `status` is `robust` or `broken`, or else an error, which counts as neither: `invalid` and `disputed` are verdicts
 /// on an image, `failed`, `crashed`, `timed-out`, `out-of-memory` and `over-budget` say why there is none. Empty:
 /// `target` where the goal has none, `clean_pred` where the model itself failed on the clean image, `adv_pred` after
-/// an error, `first_success` where nothing succeeded.
-pub(crate) const OUTCOME_COLUMNS: [&str; 16] = [
+/// an error, `first_success` where nothing succeeded, `broken_by` but for chains, `failed_at` but for searches.
+pub(crate) const OUTCOME_COLUMNS: [&str; 18] = [
     "sample",
     "label",
     "target",
@@ -49,6 +51,8 @@ pub(crate) const OUTCOME_COLUMNS: [&str; 16] = [
     "surrogate_forwards",
     "surrogate_backwards",
     "first_success",
+    "broken_by",
+    "failed_at",
 ];
 
 const TRACE_COLUMNS: [&str; 6] = ["sample", "step", "queries", "pred", "distance", "broken"];
@@ -72,12 +76,14 @@ pub(crate) struct OutcomeRow {
     surrogate_forwards: u64,
     surrogate_backwards: u64,
     first_success: Option<u64>,
+    broken_by: Option<String>,
+    failed_at: Option<f64>,
 }
 
 impl From<&Outcome> for OutcomeRow {
     fn from(outcome: &Outcome) -> Self {
         let Outcome { sample, label, target, clean_pred, adv_pred, status, .. } = *outcome;
-        let Outcome { dist_linf, dist_l2, dist_l1, dist_l0, first_success, .. } = *outcome;
+        let Outcome { dist_linf, dist_l2, dist_l1, dist_l0, first_success, failed_at, .. } = *outcome;
         let Spent { queries, forwards, backwards, surrogate_forwards, surrogate_backwards } = outcome.spent;
         Self {
             sample,
@@ -96,6 +102,8 @@ impl From<&Outcome> for OutcomeRow {
             surrogate_forwards,
             surrogate_backwards,
             first_success,
+            broken_by: outcome.broken_by.clone(),
+            failed_at,
         }
     }
 }
@@ -121,7 +129,42 @@ impl From<OutcomeRow> for Outcome {
                 surrogate_backwards: row.surrogate_backwards,
             },
             first_success: row.first_success,
+            broken_by: row.broken_by,
+            failed_at: row.failed_at,
         }
+    }
+}
+
+const MEMBER_COLUMNS: [&str; 8] =
+    ["id", "attacked", "broken", "queries", "forwards", "backwards", "surrogate_forwards", "surrogate_backwards"];
+
+/// A [`MemberRecord`] as [`MEMBER_COLUMNS`] order it.
+#[derive(Serialize, Deserialize)]
+struct MemberRow {
+    id: String,
+    attacked: u64,
+    broken: u64,
+    queries: u64,
+    forwards: u64,
+    backwards: u64,
+    surrogate_forwards: u64,
+    surrogate_backwards: u64,
+}
+
+impl From<&MemberRecord> for MemberRow {
+    fn from(member: &MemberRecord) -> Self {
+        let Spent { queries, forwards, backwards, surrogate_forwards, surrogate_backwards } = member.spent;
+        let (id, attacked, broken) = (member.id.clone(), member.attacked, member.broken);
+        Self { id, attacked, broken, queries, forwards, backwards, surrogate_forwards, surrogate_backwards }
+    }
+}
+
+impl From<MemberRow> for MemberRecord {
+    fn from(row: MemberRow) -> Self {
+        let MemberRow { id, attacked, broken, queries, forwards, backwards, .. } = row;
+        let MemberRow { surrogate_forwards, surrogate_backwards, .. } = row;
+        let spent = Spent { queries, forwards, backwards, surrogate_forwards, surrogate_backwards };
+        Self { id, attacked, broken, spent }
     }
 }
 
@@ -133,6 +176,9 @@ pub(crate) struct Description {
     /// How the whole cell failed: the mark of a provisional record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     failed: Option<Status>,
+    /// Samples whose first gradient was zero or not a number.
+    #[serde(default, skip_serializing_if = "is_none")]
+    zero_gradients: u64,
     /// What looked wrong but did not stop the cell.
     warnings: Vec<String>,
     /// BLAKE3 of the other files.
@@ -146,6 +192,11 @@ impl Description {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
 /// The files of a computed cell.
 pub(crate) fn encode(cell: &Cell, record: &CellRecord) -> Result<Files> {
     let mut files = Files::new();
@@ -153,12 +204,16 @@ pub(crate) fn encode(cell: &Cell, record: &CellRecord) -> Result<Files> {
     if !record.trace.is_empty() {
         files.insert(TRACE.to_owned(), csv_bytes(&TRACE_COLUMNS, &record.trace)?);
     }
+    if !record.members.is_empty() {
+        files.insert(MEMBERS.to_owned(), csv_bytes(&MEMBER_COLUMNS, record.members.iter().map(MemberRow::from))?);
+    }
     if let Some(adversarials) = &record.adversarials {
         files.insert(ADVERSARIALS.to_owned(), encode_images(adversarials)?);
     }
     let description = Description {
         cell: describe(cell),
         failed: record.failure(),
+        zero_gradients: record.zero_gradients,
         warnings: record.warnings.clone(),
         files: files.iter().map(|(name, bytes)| (name.clone(), digest(bytes))).collect(),
     };
@@ -181,10 +236,13 @@ pub(crate) fn decode(files: &Files) -> std::result::Result<CellRecord, String> {
     let description = Description::parse(file(DESCRIPTION).unwrap_or_default())?;
     let outcomes = parse::<OutcomeRow>(SAMPLES, file(SAMPLES).unwrap_or_default())?;
     let trace = file(TRACE).map_or(Ok(Vec::new()), |bytes| parse::<TracePoint>(TRACE, bytes))?;
+    let members = file(MEMBERS).map_or(Ok(Vec::new()), |bytes| parse::<MemberRow>(MEMBERS, bytes))?;
     let adversarials = file(ADVERSARIALS).map(decode_images).transpose();
     Ok(CellRecord {
         outcomes: outcomes.into_iter().map(Outcome::from).collect(),
         trace,
+        members: members.into_iter().map(MemberRecord::from).collect(),
+        zero_gradients: description.zero_gradients,
         adversarials: adversarials.map_err(|cause| format!("{ADVERSARIALS}: {cause}"))?,
         warnings: description.warnings,
     })
@@ -207,6 +265,19 @@ fn describe(cell: &Cell) -> serde_json::Value {
     let mut attack = describe_chosen(&cell.attack.chosen);
     attack["success"] = json!(cell.attack.success.name());
     attack["restarts"] = json!(cell.attack.restarts);
+    attack["eot"] = json!(cell.attack.eot);
+    if let Some(search) = &cell.attack.search {
+        attack["search"] = describe_search(search);
+    }
+    if !cell.attack.members.is_empty() {
+        let member = |member: &Member| {
+            let mut described = describe_chosen(&member.chosen);
+            described["restarts"] = json!(member.restarts);
+            described["eot"] = json!(member.eot);
+            described
+        };
+        attack["members"] = cell.attack.members.iter().map(member).collect();
+    }
     attack["budget"] = json!({"queries": budget.queries, "forwards": budget.forwards, "backwards": budget.backwards});
     attack["record"] = json!(cell.attack.record);
     if !cell.attack.surrogates.is_empty() {
@@ -230,6 +301,18 @@ fn describe(cell: &Cell) -> serde_json::Value {
         },
         "seed": cell.seed,
     })
+}
+
+fn describe_search(search: &Search) -> serde_json::Value {
+    match search {
+        Search::List(radii) => json!({"list": radii.iter().map(|radius| radius.text()).collect::<Vec<_>>()}),
+        Search::Exponential { start, doublings, bisections } => {
+            json!({"start": start.text(), "doublings": doublings, "bisections": bisections})
+        }
+        Search::Linear { largest, points, bisections } => {
+            json!({"largest": largest.text(), "points": points, "bisections": bisections})
+        }
+    }
 }
 
 fn describe_chosen(chosen: &Chosen) -> serde_json::Value {

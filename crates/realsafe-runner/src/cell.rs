@@ -3,12 +3,13 @@
 use rand::RngExt;
 use realsafe_core::random::{Purpose, StreamKey, stream};
 use realsafe_core::{
-    ComponentFailure, Control, DefendedModel, Driver, Judgement, Logits, Recorded, Samples, Stop, Task, Verdict,
+    ComponentFailure, Control, DefendedModel, Driver, Judged, Judgement, Logits, Member, Recorded, Samples, Stop, Task,
+    Verdict,
 };
-use realsafe_plan::{Access, Cell, Number, TargetRule};
-use realsafe_results::{Adversarials, CellRecord, Outcome, Spent, Status, TracePoint};
+use realsafe_plan::{Access, Cell, Cost, Number, TargetRule};
+use realsafe_results::{Adversarials, CellRecord, MemberRecord, Outcome, Spent, Status, TracePoint};
 
-use crate::workshop::{BuildError, Workshop};
+use crate::workshop::{BuildError, BuiltMember, Workshop};
 
 /// Why a cell gave nothing.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +67,7 @@ pub(crate) fn compute(
     keep_images: bool,
 ) -> Result<CellRecord, CellError> {
     let Prepared { samples, model, predictions, targets } = prepare(cell, workshop)?;
-    let attack = workshop.attack(cell)?;
+    let attacks = workshop.attacks(cell)?;
     let shape = samples.shape;
     let task = Task {
         model,
@@ -80,14 +81,16 @@ pub(crate) fn compute(
         norm: cell.threat.norm,
         goal: cell.threat.goal,
         eps: cell.threat.eps.as_ref().map(Number::value),
+        search: cell.attack.search.clone(),
         success: cell.attack.success,
-        restarts: cell.attack.restarts,
         budget: cell.attack.budget,
         record: cell.attack.record.clone(),
         seed: cell.seed,
     };
     let labels = task.samples.labels.clone();
-    let (judgements, recorded) = Driver::run(task, &*attack, workshop.device(), control)?;
+    let members: Vec<Member<'_>> = attacks.iter().map(BuiltMember::member).collect();
+    let judged = Driver::run(task, &members, workshop.device(), control)?;
+    let Judged { judgements, recorded, contributions, zero_gradients } = judged;
     let outcomes = judgements.iter().enumerate().map(|(slot, judgement)| Outcome {
         sample: cell.samples[slot],
         label: labels[slot],
@@ -99,20 +102,24 @@ pub(crate) fn compute(
         dist_l2: judgement.distances.l2,
         dist_l1: judgement.distances.l1,
         dist_l0: judgement.distances.l0,
-        spent: Spent {
-            queries: judgement.spent.queries,
-            forwards: judgement.spent.forwards,
-            backwards: judgement.spent.backwards,
-            surrogate_forwards: judgement.surrogates.forwards,
-            surrogate_backwards: judgement.surrogates.backwards,
-        },
+        spent: spent(judgement.spent, judgement.surrogates),
         first_success: judgement.first_success,
+        failed_at: judgement.failed_at,
+        broken_by: judgement.broken_by.and_then(|place| Some(cell.attack.members.get(place)?.chosen.id.clone())),
     });
     let outcomes = outcomes.collect();
     let trace = recorded.iter().filter_map(|point| trace_point(cell, point)).collect();
     let images = |judgements: Vec<Judgement>| judgements.into_iter().flat_map(|judgement| judgement.pixels).collect();
     let adversarials = keep_images.then(|| Adversarials { shape, pixels: images(judgements) });
-    Ok(CellRecord { outcomes, trace, adversarials, warnings: attack.warnings() })
+    let members = cell.attack.members.iter().zip(contributions).map(|(member, contribution)| MemberRecord {
+        id: member.chosen.id.clone(),
+        attacked: contribution.attacked,
+        broken: contribution.broken,
+        spent: spent(contribution.spent, contribution.surrogates),
+    });
+    let members = members.collect();
+    let warnings = attacks.iter().flat_map(|member| member.attack.warnings()).collect();
+    Ok(CellRecord { outcomes, trace, members, zero_gradients, adversarials, warnings })
 }
 
 /// The record of a cell that failed: every sample an error, so that no rate counts it on either side.
@@ -137,9 +144,28 @@ pub(crate) fn failed(cell: &Cell, workshop: &Workshop, status: Status, reason: &
         dist_l0: f64::INFINITY,
         spent: Spent::default(),
         first_success: None,
+        failed_at: None,
+        broken_by: None,
     };
     let outcomes = (0..cell.samples.len()).map(outcome).collect();
-    Ok(CellRecord { outcomes, trace: Vec::new(), adversarials: None, warnings: vec![reason.to_owned()] })
+    Ok(CellRecord {
+        outcomes,
+        trace: Vec::new(),
+        members: Vec::new(),
+        zero_gradients: 0,
+        adversarials: None,
+        warnings: vec![reason.to_owned()],
+    })
+}
+
+const fn spent(victim: Cost, surrogates: Cost) -> Spent {
+    Spent {
+        queries: victim.queries,
+        forwards: victim.forwards,
+        backwards: victim.backwards,
+        surrogate_forwards: surrogates.forwards,
+        surrogate_backwards: surrogates.backwards,
+    }
 }
 
 const fn status(verdict: Verdict) -> Status {

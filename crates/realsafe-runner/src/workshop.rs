@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use burn::tensor::Device;
 use realsafe_core::{
-    AttackContext, Dataset, DefendedModel, Defense, Locations, Logits, Model, Registry, Run, Samples, Stop,
+    AttackContext, Dataset, DefendedModel, Defense, Locations, Logits, Member, Model, Registry, Run, Samples, Stop,
 };
-use realsafe_plan::{Cell, Chosen, Experiment, Origin, StackLayer};
+use realsafe_plan::{AttackChoice, Cell, Chosen, Experiment, Origin, StackLayer};
 
 /// How many images of a dataset decision-based attacks may start from. Raising it changes their numbers: raise their revision.
 const POOL: usize = 256;
@@ -28,6 +28,22 @@ impl BuildError {
 
     pub(crate) fn without_targets(data: &Chosen) -> Self {
         Self::new(data, "the threat model takes targets from the dataset, which has none".to_owned())
+    }
+}
+
+/// An attack of a cell.
+pub(crate) struct BuiltMember {
+    pub(crate) attack: Box<dyn Run>,
+    restarts: u32,
+    eot: u32,
+    minimises_distance: bool,
+}
+
+impl BuiltMember {
+    /// As drivers take it.
+    pub(crate) fn member(&self) -> Member<'_> {
+        let Self { attack, restarts, eot, minimises_distance } = self;
+        Member { attack: &**attack, restarts: *restarts, eot: *eot, minimises_distance: *minimises_distance }
     }
 }
 
@@ -97,9 +113,8 @@ impl Workshop {
         Ok(DefendedModel::new(self.model(model)?, stack.iter().map(layer).collect::<Result<_, _>>()?))
     }
 
-    /// The attack of a cell.
-    pub(crate) fn attack(&self, cell: &Cell) -> Result<Box<dyn Run>, BuildError> {
-        let chosen = &cell.attack.chosen;
+    /// The attacks of a cell, in order.
+    pub(crate) fn attacks(&self, cell: &Cell) -> Result<Vec<BuiltMember>, BuildError> {
         let pool = self.pool(&cell.data)?;
         let traits = cell.model.component.model();
         let classes = traits.and_then(|traits| (traits.classes)(&cell.model.values).ok()).unwrap_or_default();
@@ -113,7 +128,16 @@ impl Workshop {
             surrogates: cell.attack.surrogates.len(),
             pool,
         };
-        self.registry.attack(chosen, &context).map_err(|reason| BuildError::new(chosen, reason))
+        let build = |chosen: &Chosen, restarts, eot| {
+            let attack = self.registry.attack(chosen, &context).map_err(|reason| BuildError::new(chosen, reason))?;
+            let minimises_distance = chosen.component.attack().is_some_and(|traits| traits.minimises_distance);
+            Ok(BuiltMember { attack, restarts, eot, minimises_distance })
+        };
+        let AttackChoice { chosen, restarts, eot, members, .. } = &cell.attack;
+        if members.is_empty() {
+            return Ok(vec![build(chosen, *restarts, *eot)?]);
+        }
+        members.iter().map(|member| build(&member.chosen, member.restarts, member.eot)).collect()
     }
 
     /// The networks whose gradients the attack of a cell uses.

@@ -151,6 +151,11 @@ impl Attack for Descent {
         Cost::gradient(1)
     }
 
+    fn is_stationary(&self) -> bool {
+        // One step alone does not go on from anywhere.
+        self.steps > 1
+    }
+
     fn start(&self, _: &mut Self::Door, batch: &Batch) -> Result<Iterate, Stop> {
         Ok(Iterate { images: self.start.images(batch)? })
     }

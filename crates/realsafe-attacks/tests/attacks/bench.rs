@@ -5,10 +5,10 @@ use std::sync::atomic::AtomicBool;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use realsafe_core::{
-    AttackContext, AttackEntry, Control, DefendedModel, Driver, Judgement, Locations, Model, Recorded, Registry, Run,
-    Samples, Stop, Task, inventory,
+    AttackContext, AttackEntry, Control, DefendedModel, Driver, Judgement, Locations, Member, Model, Recorded,
+    Registry, Run, Samples, Stop, Task, inventory,
 };
-use realsafe_plan::{Budget, Ensemble, Environment, Goal, Norm, Success, Surrogates, parse_component};
+use realsafe_plan::{Budget, Ensemble, Environment, Goal, Norm, Search, Success, Surrogates, parse_component};
 
 extern crate realsafe_attacks as _;
 
@@ -72,14 +72,28 @@ pub(crate) struct Setting {
     pub(crate) ensemble: Ensemble,
     /// Whether they stand in for the victim.
     pub(crate) transfers: bool,
+    pub(crate) search: Option<Search>,
+    pub(crate) minimises_distance: bool,
 }
 
 impl Setting {
     pub(crate) fn untargeted(norm: Norm, eps: impl Into<Option<f64>>, success: Success) -> Self {
         let (goal, restarts, budget, record) = (Goal::Untargeted, 1, Budget::default(), Vec::new());
-        let (surrogates, ensemble, transfers) = (Vec::new(), Ensemble::default(), false);
-        let eps = eps.into();
-        Self { norm, goal, eps, success, restarts, budget, record, seed: 0, surrogates, ensemble, transfers }
+        Self {
+            norm,
+            goal,
+            eps: eps.into(),
+            success,
+            restarts,
+            budget,
+            record,
+            seed: 0,
+            surrogates: Vec::new(),
+            ensemble: Ensemble::default(),
+            transfers: false,
+            search: None,
+            minimises_distance: false,
+        }
     }
 }
 
@@ -107,6 +121,7 @@ pub(crate) fn run_on(
     if traits.surrogates == Surrogates::Needed && setting.surrogates.is_empty() {
         setting.surrogates = vec![Arc::clone(model)];
     }
+    setting.minimises_distance = traits.minimises_distance;
     setting.transfers = traits.surrogates == Surrogates::Transfer && !setting.surrogates.is_empty();
     let context = AttackContext {
         registry: Arc::new(registry),
@@ -152,13 +167,17 @@ pub(crate) fn drive(
         norm: setting.norm,
         goal: setting.goal,
         eps: setting.eps,
+        search: setting.search.clone(),
         success: setting.success,
-        restarts: setting.restarts,
         budget: setting.budget,
         record: setting.record.clone(),
         seed: setting.seed,
     };
-    Driver::run(task, attack, &device, Control { cancelled: &Arc::new(AtomicBool::new(false)), stepped: &|_| {} })
+    let restarts = setting.restarts;
+    let member = Member { attack, restarts, eot: 1, minimises_distance: setting.minimises_distance };
+    let control = Control { cancelled: &Arc::new(AtomicBool::new(false)), stepped: &|_| {} };
+    let judged = Driver::run(task, &[member], &device, control)?;
+    Ok((judged.judgements, judged.recorded))
 }
 
 /// Runs an attack on all samples, numbered from 0.

@@ -1,8 +1,10 @@
 //! Every attack against models whose answer is known, and against what any attack must keep.
 
 mod bench;
+mod chains;
 mod closed_form;
 mod counting;
 mod invariants;
 mod reference;
 mod registration;
+mod searches;

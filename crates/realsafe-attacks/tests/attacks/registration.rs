@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use realsafe_core::{AttackEntry, inventory};
+use realsafe_core::{AttackEntry, ChainEntry, inventory};
 use realsafe_plan::{Norm, Success, check_component};
 
 use crate::bench::{Setting, linear_problem, run};
@@ -15,13 +15,14 @@ fn every_file_is_an_attack_and_every_attack_is_sound() {
     let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
     let files: BTreeSet<String> =
         names.map(|path| path.file_stem().unwrap().to_string_lossy().replace('_', "-")).collect();
-    let registered: BTreeSet<String> =
-        inventory::iter::<AttackEntry>().map(|entry| entry.component.id.to_owned()).collect();
+    let attacks = inventory::iter::<AttackEntry>().map(|entry| &entry.component);
+    let components = || attacks.clone().chain(inventory::iter::<ChainEntry>().map(|entry| &entry.component));
+    let registered: BTreeSet<String> = components().map(|component| component.id.to_owned()).collect();
     assert_eq!(&files - &BTreeSet::from(["lib".to_owned()]), registered);
-    for entry in inventory::iter::<AttackEntry>() {
-        check_component(&entry.component).unwrap();
+    for component in components() {
+        check_component(component).unwrap();
         for heading in ["## What it does", "## Threat model", "## Cost", "## References"] {
-            assert!(entry.component.manual().contains(heading), "{} has no {heading}", entry.component.id);
+            assert!(component.manual().contains(heading), "{} has no {heading}", component.id);
         }
     }
 }

@@ -58,8 +58,16 @@ impl Scope<'_> {
         let fields = &mut opened.fields;
         let success = |node| fields::named(node, rules, |success| success.name());
         let success = fields.read("success", success, &mut self.diagnostics).unwrap_or(rules[0]);
-        let restarts = |node| fields::count(node, 1, if transfers { 1 } else { 1_000_000 });
-        let restarts = fields.read("restarts", restarts, &mut self.diagnostics).unwrap_or(1) as u32;
+        let chain = opened.component.and_then(Component::chain);
+        let mut search = None;
+        let (mut restarts, mut eot) = (1, 1);
+        if chain.is_none() {
+            search = opened.fields.node("search").and_then(|node| self.search(node, traits, transfers));
+            restarts = self.restarts(&mut opened, transfers);
+            eot = self.eot(&mut opened);
+        }
+        let fields = &mut opened.fields;
+        let members = chain.and_then(|_| fields.node("members"));
         let record = fields.read("record", steps, &mut self.diagnostics).unwrap_or_default();
         let budget = fields.node("budget").and_then(|node| self.budget(node)).unwrap_or_default();
         let ensemble_node = fields.node("ensemble");
@@ -71,13 +79,27 @@ impl Scope<'_> {
         };
         let surrogates = self.surrogates(surrogates, &opened, models);
         let ensemble = ensemble_node.map(|node| self.ensemble(node, &surrogates)).unwrap_or_default();
-        let Named { id, place, item } = self.close(opened, false);
+        let closed = self.close(opened, false);
+        let members = chain.map(|chain| self.members(members, &closed, chain)).unwrap_or_default();
+        let Named { id, place, item } = closed;
         if let Some(Err(reason)) = item.as_ref().zip(traits).map(|(chosen, traits)| (traits.cost)(&chosen.values)) {
             let message = format!("the parameters of `{id}` do not fit: {reason}");
             self.diagnostics.push(Diagnostic::at(&place, message));
         }
         let item = item.map(|chosen| AttackSpec {
-            choice: AttackChoice { chosen: Arc::new(chosen), success, restarts, budget, record, surrogates, ensemble },
+            choice: AttackChoice {
+                chosen: Arc::new(chosen),
+                success,
+                restarts,
+                eot,
+                search,
+                members: Vec::new(),
+                budget,
+                record,
+                surrogates,
+                ensemble,
+            },
+            members,
             threats: chosen_threats,
             gradients,
         });

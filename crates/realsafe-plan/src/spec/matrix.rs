@@ -11,7 +11,7 @@ use crate::diagnostic::{Diagnostic, list};
 use crate::experiment::{Combination, Filter};
 use crate::fields::{self, Fields};
 use crate::tree::Node;
-use crate::{Access, AttackSpec, Chosen, Stack, StackLayer};
+use crate::{Access, AttackSpec, Chosen, Search, Stack, StackLayer, ThreatSpec};
 
 /// All that combinations are made of.
 pub(super) struct Axes<'a> {
@@ -134,8 +134,9 @@ impl Scope<'_> {
 
     fn check_threat(&mut self, attack: &Named<AttackSpec>, threat: &Named<ReadThreat>, all: &[Named<ReadThreat>]) {
         let (Some(spec), Some(ReadThreat { spec: model, .. })) = (&attack.item, &threat.item) else { return };
-        let Some(traits) = spec.choice.chosen.component.attack() else { return };
-        let fits = |norm, goal| traits.norms.contains(&norm) && traits.goals.contains(&goal);
+        let Some((norms, goals)) = spec.choice.chosen.component.threats() else { return };
+        let members = spec.members.get(&model.norm).map(Vec::as_slice).unwrap_or_default();
+        let fits = |norm, goal| norms.contains(&norm) && goals.contains(&goal);
         let way_out = || {
             let fitting =
                 all.iter().filter(|other| other.item.as_ref().is_some_and(|read| fits(read.spec.norm, read.spec.goal)));
@@ -146,11 +147,11 @@ impl Scope<'_> {
                 format!("restrict it with threats = [{}]", fitting.join(", "))
             }
         };
-        let problem = if !traits.norms.contains(&model.norm) {
-            let norms: Vec<&str> = traits.norms.iter().map(|norm| norm.name()).collect();
+        let problem = if !norms.contains(&model.norm) {
+            let norms: Vec<&str> = norms.iter().map(|norm| norm.name()).collect();
             Some((format!("does not support the norm `{}`", model.norm.name()), norms))
-        } else if !traits.goals.contains(&model.goal) {
-            let goals: Vec<&str> = traits.goals.iter().map(|goal| goal.name()).collect();
+        } else if !goals.contains(&model.goal) {
+            let goals: Vec<&str> = goals.iter().map(|goal| goal.name()).collect();
             Some((format!("does not support the goal `{}`", model.goal.name()), goals))
         } else {
             None
@@ -159,11 +160,31 @@ impl Scope<'_> {
             let message = format!("`{}` {problem} of the threat `{}`", attack.id, threat.id);
             let help = format!("it supports {}; {}", list(&supported), way_out());
             self.diagnostics.push(Diagnostic::at(&attack.place, message).help(help));
-        } else if model.eps.is_empty() && !traits.minimises_distance {
+        } else if let Some(member) = members.iter().find(|member| !supports(&member.chosen, model)) {
+            let message = format!(
+                "the member `{}` of `{}` does not support the norm or the goal of the threat `{}`",
+                member.chosen.id, attack.id, threat.id
+            );
+            self.diagnostics.push(Diagnostic::at(&attack.place, message).help(way_out()));
+        } else if spec.choice.chosen.component.chain().is_some() && members.is_empty() {
+            let message = format!("`{}` has no members for the norm `{}`", attack.id, model.norm.name());
+            self.diagnostics.push(Diagnostic::at(&attack.place, message).help(way_out()));
+        } else if model.eps.is_empty() && needs_radius(spec) {
             let message = format!("the threat `{}` has no `eps`, but `{}` needs one", threat.id, attack.id);
             self.diagnostics.push(Diagnostic::at(&threat.place, message).help("write eps = \"8/255\", or a list"));
         }
     }
+}
+
+/// Whether an attack works in the norm and for the goal of a threat model.
+fn supports(chosen: &Chosen, threat: &ThreatSpec) -> bool {
+    let threats = chosen.component.threats();
+    threats.is_some_and(|(norms, goals)| norms.contains(&threat.norm) && goals.contains(&threat.goal))
+}
+
+/// Whether an attack is told the radius.
+fn needs_radius(spec: &AttackSpec) -> bool {
+    !spec.minimises_distance() || matches!(spec.choice.search, Some(Search::List(_)))
 }
 
 fn stack(layers: &[&Named<StackLayer>], place: crate::Place) -> Named<Stack> {

@@ -1,6 +1,7 @@
 //! Resolves specs, section by section. `specs/README.md` describes their format.
 
 mod attacks;
+mod chains;
 mod components;
 mod data;
 mod expectations;

@@ -112,7 +112,7 @@ fn the_columns_of_samples_are_frozen() {
         Some(
             "experiment,cell,model,defense,attack,norm,goal,eps,sample,label,target,clean_pred,adv_pred,status,\
              dist_linf,dist_l2,dist_l1,dist_l0,queries,forwards,backwards,surrogate_forwards,surrogate_backwards,\
-             first_success,seed"
+             first_success,broken_by,failed_at,seed"
         )
     );
     let key = plan.cells[0].key.as_str();

@@ -28,7 +28,7 @@ prop_compose! {
         let [dist_linf, dist_l2, dist_l1, dist_l0] = distances;
         let [queries, forwards, backwards, surrogate_forwards, surrogate_backwards] = counts;
         let spent = Spent { queries, forwards, backwards, surrogate_forwards, surrogate_backwards };
-        Outcome { sample, label, target, clean_pred, adv_pred, status, dist_linf, dist_l2, dist_l1, dist_l0, spent, first_success }
+        Outcome { sample, label, target, clean_pred, adv_pred, status, dist_linf, dist_l2, dist_l1, dist_l0, spent, first_success, broken_by: None, failed_at: None }
     }
 }
 
@@ -44,7 +44,7 @@ proptest! {
         let (_directory, store) = temporary();
         let trace = distances.into_iter().map(|distance| TracePoint { sample: 3, step: 1, queries: 9, pred: 4, distance, broken: true });
         let adversarials = pixels.map(|pixels| Adversarials { shape: [3, 2, 1], pixels });
-        let record = CellRecord { outcomes, trace: trace.collect(), adversarials, warnings };
+        let record = CellRecord { outcomes, trace: trace.collect(), members: Vec::new(), zero_gradients: 0, adversarials, warnings };
         let cell = cell("net", "pgd", Some("8/255"), 0..6, 0);
         prop_assert_eq!(store.put(&cell, &record).unwrap(), Put::Stored);
         prop_assert_eq!(store.put(&cell, &record).unwrap(), Put::Known);
@@ -71,7 +71,12 @@ fn a_different_result_is_reported_and_kept_aside() {
 fn final_images_can_be_added_later() {
     let (_directory, store) = temporary();
     let cell = cell("net", "pgd", Some("0.3"), 0..3, 0);
-    let with = |value| CellRecord { adversarials: images(value), ..record_of(0, "rrb") };
+    let with = |value| CellRecord {
+        members: Vec::new(),
+        zero_gradients: 0,
+        adversarials: images(value),
+        ..record_of(0, "rrb")
+    };
     store.put(&cell, &record_of(0, "rrb")).unwrap();
     assert_eq!(store.put(&cell, &with(0.5)).unwrap(), Put::Stored);
     assert_eq!(store.put(&cell, &record_of(0, "rrb")).unwrap(), Put::Known);

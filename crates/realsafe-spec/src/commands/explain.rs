@@ -55,6 +55,11 @@ impl Explain {
         if let Some(attack) = component.attack() {
             text += &format!("\n## Facts\n{}", self.attack(component, attack, catalogue));
         }
+        if let Some(chain) = component.chain() {
+            let norms: Vec<&str> = chain.norms.iter().copied().map(Norm::name).collect();
+            let goals: Vec<&str> = chain.goals.iter().copied().map(Goal::name).collect();
+            text += &format!("\n## Facts\nnorms: {}\ngoals: {}\n", norms.join(", "), goals.join(", "));
+        }
         if let Some(defense) = component.defense() {
             let modes: Vec<&str> = defense.gradients.iter().copied().map(GradientMode::name).collect();
             text += &format!(

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use realsafe_core::{
-    AttackContext, AttackEntry, Control, DefendedModel, Driver, Judgement, Locations, Samples, Stop, Task, Verdict,
+    AttackContext, AttackEntry, Control, DefendedModel, Driver, Judgement, Locations, Member, Samples, Stop, Task,
+    Verdict,
 };
 use realsafe_plan::{Access, AttackTraits, Budget, Chosen, Ensemble, Goal, Norm, Success, Surrogates};
 
@@ -186,14 +187,16 @@ impl Trial<'_> {
             norm: self.norm,
             goal: self.goal,
             eps: (!self.traits.minimises_distance).then_some(eps),
+            search: None,
             success: self.success,
-            restarts: 1,
             budget: self.budget,
             record: Vec::new(),
             seed: 0,
         };
         let control = Control { cancelled: &flag, stepped: &|_| {} };
-        let (judgements, _) = Driver::run(task, &*attack, &Device::flex(), control)?;
+        let minimises_distance = self.traits.minimises_distance;
+        let member = Member { attack: &*attack, restarts: 1, eot: 1, minimises_distance };
+        let judgements = Driver::run(task, &[member], &Device::flex(), control)?.judgements;
         Ok(Tried { judgements, warnings: attack.warnings() })
     }
 }
