@@ -5,25 +5,26 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use realsafe_plan::GradientMode;
 
-use crate::{Model, Stop, Tape};
+use crate::{Draws, Model, Stop, Tape};
 
 /// A step in front of a model: images `[n, channels, height, width]` in `[0, 1]` to images.
 ///
-/// Rows do not influence each other.
+/// Rows do not influence each other. Where a defense is random, a row's numbers come from its own stream of the draws, and
+/// the same draws give the same images.
 pub trait Defense: Send + Sync {
     /// What the model gets to see. Called on plain tensors only, unless [`Defense::backward`] is left as it is.
     ///
     /// # Errors
     /// What failed, where the defense is not part of the program.
-    fn forward(&self, images: Tensor<4>) -> Result<Tensor<4>, Stop>;
+    fn forward(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<4>, Stop>;
 
-    /// The vector-Jacobian product of [`Defense::forward`] at `images`: by default from its own autodiff.
+    /// The vector-Jacobian product of [`Defense::forward`] at `images`, with the same draws: by default from its own autodiff.
     ///
     /// # Errors
     /// What failed, where the defense is not part of the program.
-    fn backward(&self, images: Tensor<4>, cotangent: Tensor<4>) -> Result<Tensor<4>, Stop> {
+    fn backward(&self, images: Tensor<4>, cotangent: Tensor<4>, draws: &Draws) -> Result<Tensor<4>, Stop> {
         let leaf = images.autodiff().require_grad();
-        let output = self.forward(leaf.clone())?;
+        let output = self.forward(leaf.clone(), draws)?;
         if !output.is_tracked() {
             return Ok(cotangent.zeros_like());
         }
@@ -49,8 +50,10 @@ impl DefendedModel {
     ///
     /// # Errors
     /// What failed, where model or defenses are not part of the program.
-    pub fn logits(&self, images: Tensor<4>) -> Result<Tensor<2>, Stop> {
-        let seen = self.stack.iter().try_fold(images, |images, (defense, _)| defense.forward(images))?;
+    pub fn logits(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<2>, Stop> {
+        let mut layers = self.stack.iter().enumerate();
+        let seen =
+            layers.try_fold(images, |images, (layer, (defense, _))| defense.forward(images, &draws.of_layer(layer)))?;
         self.model.logits(seen)
     }
 
@@ -58,12 +61,13 @@ impl DefendedModel {
     ///
     /// # Errors
     /// What failed, where model or defenses are not part of the program.
-    pub fn forward(&self, images: Tensor<4>) -> Result<Tape, Stop> {
+    pub fn forward(&self, images: Tensor<4>, draws: &Draws) -> Result<Tape, Stop> {
         let mut inputs = Vec::with_capacity(self.stack.len());
         let mut seen = images;
-        for (defense, _) in &self.stack {
-            inputs.push(seen.clone());
-            seen = defense.forward(seen)?;
+        for (layer, (defense, _)) in self.stack.iter().enumerate() {
+            let draws = draws.of_layer(layer);
+            inputs.push((seen.clone(), draws.clone()));
+            seen = defense.forward(seen, &draws)?;
         }
         let tape = self.model.forward(seen)?;
         if self.stack.is_empty() {
@@ -71,8 +75,8 @@ impl DefendedModel {
         }
         let layers: Vec<_> = self.stack.iter().cloned().zip(inputs).rev().collect();
         Ok(tape.then(move |gradient| {
-            layers.into_iter().try_fold(gradient, |gradient, ((defense, mode), input)| match mode {
-                GradientMode::Exact => defense.backward(input, gradient),
+            layers.into_iter().try_fold(gradient, |gradient, ((defense, mode), (input, draws))| match mode {
+                GradientMode::Exact => defense.backward(input, gradient, &draws),
                 GradientMode::Identity => Ok(gradient),
                 GradientMode::Blocked => Ok(gradient.zeros_like()),
             })

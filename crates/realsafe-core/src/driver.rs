@@ -9,9 +9,10 @@ use realsafe_plan::{Cost, Search, Success};
 use crate::logits::read;
 use crate::oracle::{Account, Door, Found, Rules};
 use crate::projection::{Distances, in_box};
+use crate::random::Purpose;
 use crate::search::Bracket;
 use crate::task::{Contribution, Control, Judged, Judgement, Member, Recorded, Task, Verdict};
-use crate::{Attack, Batch, Oracle, Rows, Select, Stop};
+use crate::{Attack, Batch, Draws, Oracle, Rows, Select, Stop};
 
 /// Runs the attacks of one task.
 pub struct Driver<'a> {
@@ -51,6 +52,7 @@ impl<'a> Driver<'a> {
             transfers: task.transfers,
             ensemble: task.ensemble,
             eot: 1,
+            seed: task.seed,
         };
         let oracle = Oracle {
             model: task.model.clone(),
@@ -192,7 +194,7 @@ impl<'a> Driver<'a> {
         }
         let pixels: Vec<Vec<f32>> = ended.iter().filter_map(|&slot| self.last[slot].take()).collect();
         let images = self.upload(pixels.iter().map(Vec::as_slice), ended.len());
-        let predictions = self.oracle.model.padded_logits(&images)?.predictions();
+        let predictions = self.predict(&ended, &images)?;
         for ((slot, pixels), prediction) in ended.into_iter().zip(pixels).zip(predictions) {
             let distance = Distances::between(self.oracle.clean(slot), &pixels).in_norm(self.task.norm);
             let inside = in_box(&pixels) && distance <= self.task.norm.tolerance(self.radii[slot]);
@@ -203,6 +205,13 @@ impl<'a> Driver<'a> {
             }
         }
         Ok(())
+    }
+
+    /// What the victim predicts, outside the books.
+    fn predict(&self, slots: &[usize], images: &Tensor<4>) -> Result<Vec<Option<u32>>, Stop> {
+        let draws = slots.iter().map(|&slot| (self.task.indices[slot], 0));
+        let draws = Draws::new(self.task.seed, Purpose::Verification, draws);
+        Ok(self.oracle.model.padded_logits(images, &draws)?.predictions())
     }
 
     fn reaches(&self, slot: usize, prediction: Option<u32>) -> bool {
@@ -361,7 +370,7 @@ impl<'a> Driver<'a> {
     }
 
     fn record(&mut self, batch: &Batch, iterates: &Tensor<4>, step: u32) -> Result<(), Stop> {
-        let predictions = self.oracle.model.padded_logits(iterates)?.predictions();
+        let predictions = self.predict(&batch.slots, iterates)?;
         let pixels = read(iterates.clone())?;
         for (row, image) in pixels.chunks_exact(pixels.len() / batch.len()).enumerate() {
             let slot = batch.slots[row];
@@ -382,7 +391,7 @@ impl<'a> Driver<'a> {
     fn settle(&mut self, slots: &[usize]) -> Result<(), Stop> {
         let finals: Vec<Vec<f32>> = slots.iter().map(|&slot| self.final_pixels(slot)).collect();
         let images = self.upload(finals.iter().map(Vec::as_slice), finals.len());
-        let predictions = self.oracle.model.padded_logits(&images)?.predictions();
+        let predictions = self.predict(slots, &images)?;
         for ((&slot, pixels), prediction) in slots.iter().zip(finals).zip(predictions) {
             let account = &self.oracle.accounts[slot];
             let mut distances = Distances::between(self.oracle.clean(slot), &pixels);

@@ -10,6 +10,7 @@ mod catalogue;
 mod dataset;
 mod defense;
 pub mod device;
+mod draws;
 mod driver;
 mod ensemble;
 mod logits;
@@ -32,6 +33,7 @@ pub use catalogue::{
 };
 pub use dataset::{Dataset, Samples};
 pub use defense::{DefendedModel, Defense};
+pub use draws::Draws;
 pub use driver::Driver;
 pub use logits::{Logits, read};
 pub use losses::{CrossEntropy, Loss, Margin, margin};

@@ -14,7 +14,8 @@ use realsafe_plan::{Budget, Cost, Ensemble, Norm, ROW_COUNTS, Success};
 use crate::ensemble::{combine, cotangents};
 use crate::logits::read;
 use crate::projection::{Distances, in_box};
-use crate::{Batch, DefendedModel, Logits, Loss, Rows, Samples, Select, Stop, Tape};
+use crate::random::Purpose;
+use crate::{Batch, DefendedModel, Draws, Logits, Loss, Rows, Samples, Select, Stop, Tape};
 
 /// What an image is to the attack that sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +146,9 @@ pub(crate) struct Found {
     pub(crate) distance: f64,
 }
 
+/// Writes the derivatives of a function of the logits of consecutive rows.
+type DeriveRows<'a> = &'a mut dyn FnMut(Range<usize>, &Logits, &mut [f32]) -> Result<(), Stop>;
+
 /// What is kept per sample.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Account {
@@ -154,6 +158,8 @@ pub(crate) struct Account {
     /// What may have been spent when the running step ends.
     allowed: Cost,
     pub(crate) found: Option<Found>,
+    /// How often it passed through the victim.
+    passes: u64,
     /// Whether its first gradient was zero or not a number, once there was one.
     pub(crate) zero_gradient: Option<bool>,
     pub(crate) first_success: Option<u64>,
@@ -173,6 +179,8 @@ pub(crate) struct Rules {
     pub(crate) ensemble: Ensemble,
     /// How many draws of a randomised victim an answer is the mean of.
     pub(crate) eot: u32,
+    /// The seed of all random streams.
+    pub(crate) seed: u64,
 }
 
 /// The victim with its books.
@@ -240,8 +248,8 @@ impl Oracle {
         }
     }
 
-    /// Charges every image to the sample of its row; a row may occur several times.
-    fn charge(&mut self, network: Network, slots: &[usize], cost: Cost) -> Result<(), Stop> {
+    /// Charges every image to the sample of its row, which may occur several times, and gives what the pass may draw.
+    fn charge(&mut self, network: Network, slots: &[usize], cost: Cost) -> Result<Draws, Stop> {
         if self.is_cancelled() {
             return Err(Stop::Cancelled);
         }
@@ -255,7 +263,13 @@ impl Oracle {
             let spent = if network == Network::Victim { &mut account.spent } else { &mut account.surrogates };
             *spent = spent.plus(cost);
         }
-        Ok(())
+        let mut pass = |&slot: &usize| {
+            let account = &mut self.accounts[slot];
+            account.passes += cost.forwards;
+            (self.samples[slot], account.passes)
+        };
+        let passes: Vec<(u32, u64)> = slots.iter().map(&mut pass).collect();
+        Ok(Draws::new(self.rules.seed, Purpose::Defense, passes))
     }
 
     fn is_allowed(&self, slot: usize, cost: Cost) -> bool {
@@ -294,10 +308,14 @@ impl Oracle {
         images: &Tensor<4>,
         role: Role,
     ) -> Result<Logits, Stop> {
-        self.charge(network, &batch.slots, Cost::forward(1))?;
-        let logits = self.network(network).padded_logits(images)?;
-        self.note(network, batch, images, &logits, role)?;
-        Ok(logits)
+        let mut answers = Vec::new();
+        for _ in 0..self.draws_of(network) {
+            let draws = self.charge(network, &batch.slots, Cost::forward(1))?;
+            let logits = self.network(network).padded_logits(images, &draws)?;
+            self.note(network, batch, images, &logits, role)?;
+            answers.push(logits);
+        }
+        Ok(combine(Ensemble::Logits, &answers))
     }
 
     /// See [`Gradients::gradient`].
@@ -329,22 +347,53 @@ impl Oracle {
         })
     }
 
-    /// The logits that networks have together, and the gradient of a function of them.
+    /// How many passes through a network an answer is the mean of.
+    fn draws_of(&self, network: Network) -> u32 {
+        if network == Network::Victim { self.rules.eot } else { 1 }
+    }
+
+    /// The logits that networks have together, and the gradient of a function of them: of a randomised victim, the means
+    /// over its draws.
     fn ascend(
         &mut self,
         networks: &[Network],
         batch: &Batch,
         images: &Tensor<4>,
         role: Role,
-        derive: &mut dyn FnMut(Range<usize>, &Logits, &mut [f32]) -> Result<(), Stop>,
+        derive: DeriveRows<'_>,
     ) -> Result<(Logits, Tensor<4>), Stop> {
-        networks.iter().try_for_each(|network| self.charge(*network, &batch.slots, Cost::gradient(1)))?;
+        let draws = networks.first().map_or(1, |network| self.draws_of(*network));
+        let mut answers = Vec::new();
+        let mut sum: Option<Tensor<4>> = None;
+        for _ in 0..draws {
+            let (logits, gradient) = self.ascend_once(networks, batch, images, role, derive)?;
+            answers.push(logits);
+            sum = Some(match sum {
+                Some(sum) => sum + gradient,
+                None => gradient,
+            });
+        }
+        let sum = sum.expect("at least one draw");
+        let gradient = if draws == 1 { sum } else { sum / f64::from(draws) };
+        Ok((combine(Ensemble::Logits, &answers), gradient))
+    }
+
+    fn ascend_once(
+        &mut self,
+        networks: &[Network],
+        batch: &Batch,
+        images: &Tensor<4>,
+        role: Role,
+        derive: DeriveRows<'_>,
+    ) -> Result<(Logits, Tensor<4>), Stop> {
+        let charge = |network: &Network| self.charge(*network, &batch.slots, Cost::gradient(1));
+        let draws = networks.iter().map(charge).collect::<Result<Vec<_>, Stop>>()?;
         let ensemble = self.rules.ensemble;
         let mut logits = Logits::empty();
         let mut gradients = Vec::new();
         for piece in pieces(batch.len()) {
-            let forward = |network: &Network| piece.forward(self.network(*network), images);
-            let parts = networks.iter().map(forward).collect::<Result<Vec<_>, Stop>>()?;
+            let forward = |(network, draws): (&Network, &Draws)| piece.forward(self.network(*network), images, draws);
+            let parts = networks.iter().zip(&draws).map(forward).collect::<Result<Vec<_>, Stop>>()?;
             let (parts, tapes): (Vec<Logits>, Vec<Tape>) = parts.into_iter().unzip();
             let rows = piece.start..piece.start + piece.rows;
             let cotangents =
@@ -395,17 +444,23 @@ impl Oracle {
         images: &Tensor<4>,
         role: Role,
     ) -> Result<(Logits, OpenTape), Stop> {
-        self.charge(network, &batch.slots, Cost::forward(1))?;
-        let model = self.network(network);
-        let mut logits = Logits::empty();
-        let mut open = OpenTape { network, slots: batch.slots.clone(), pieces: Vec::new() };
-        for piece in pieces(batch.len()) {
-            let (part, tape) = piece.forward(model, images)?;
-            logits.append(part);
-            open.pieces.push((piece, tape));
+        let mut open = OpenTape { network, slots: batch.slots.clone(), draws: Vec::new() };
+        let mut answers = Vec::new();
+        for _ in 0..self.draws_of(network) {
+            let draws = self.charge(network, &batch.slots, Cost::forward(1))?;
+            let model = self.network(network);
+            let mut logits = Logits::empty();
+            let mut tapes = Vec::new();
+            for piece in pieces(batch.len()) {
+                let (part, tape) = piece.forward(model, images, &draws)?;
+                logits.append(part);
+                tapes.push((piece, tape));
+            }
+            self.note(network, batch, images, &logits, role)?;
+            answers.push(logits);
+            open.draws.push(tapes);
         }
-        self.note(network, batch, images, &logits, role)?;
-        Ok((logits, open))
+        Ok((combine(Ensemble::Logits, &answers), open))
     }
 
     /// The gradients of the products of logits and cotangents, one row of classes per image.
@@ -413,13 +468,18 @@ impl Oracle {
     /// # Errors
     /// See [`Stop`].
     pub fn pull(&mut self, tape: OpenTape, cotangents: &[f32]) -> Result<Tensor<4>, Stop> {
-        self.charge(tape.network, &tape.slots, Cost { backwards: 1, ..Cost::default() })?;
+        let count = tape.draws.len();
+        self.charge(tape.network, &tape.slots, Cost { backwards: count as u64, ..Cost::default() })?;
         let classes = cotangents.len() / tape.slots.len();
-        let pulled = tape.pieces.into_iter().map(|(piece, tape)| {
-            let rows = piece.start * classes..(piece.start + piece.rows) * classes;
-            piece.pull(tape, &cotangents[rows])
+        let pulled = tape.draws.into_iter().map(|tapes| {
+            let pulled = tapes.into_iter().map(|(piece, tape)| {
+                let rows = piece.start * classes..(piece.start + piece.rows) * classes;
+                piece.pull(tape, &cotangents[rows])
+            });
+            Ok(Tensor::cat(pulled.collect::<Result<Vec<_>, Stop>>()?, 0))
         });
-        Ok(Tensor::cat(pulled.collect::<Result<Vec<_>, Stop>>()?, 0))
+        let sum: Tensor<4> = pulled.reduce(|sum, gradient| Ok(sum? + gradient?)).expect("at least one draw")?;
+        Ok(if count == 1 { sum } else { sum / count as f64 })
     }
 
     /// Remembers the adversarials among images that were sent.
@@ -505,15 +565,16 @@ impl Surrogates for Oracle {
 pub struct OpenTape {
     network: Network,
     slots: Vec<usize>,
-    pieces: Vec<(Piece, Tape)>,
+    /// The pieces of each draw.
+    draws: Vec<Vec<(Piece, Tape)>>,
 }
 
 impl DefendedModel {
     /// The logits of images, without a tape, in padded pieces.
-    pub(crate) fn padded_logits(&self, images: &Tensor<4>) -> Result<Logits, Stop> {
+    pub(crate) fn padded_logits(&self, images: &Tensor<4>, draws: &Draws) -> Result<Logits, Stop> {
         let mut logits = Logits::empty();
         for piece in pieces(images.dims()[0]) {
-            let mut part = Logits::read(self.logits(piece.cut(images))?)?;
+            let mut part = Logits::read(self.logits(piece.cut(images), &piece.draws(draws))?)?;
             part.truncate(piece.rows);
             logits.append(part);
         }
@@ -524,10 +585,10 @@ impl DefendedModel {
     ///
     /// # Errors
     /// The device's own message when it fails.
-    pub fn judge(&self, samples: &Samples, device: &Device) -> Result<Logits, Stop> {
+    pub fn judge(&self, samples: &Samples, draws: &Draws, device: &Device) -> Result<Logits, Stop> {
         let [channels, height, width] = samples.shape;
         let data = TensorData::new(samples.pixels.clone(), [samples.labels.len(), channels, height, width]);
-        self.padded_logits(&Tensor::from_data(data, device))
+        self.padded_logits(&Tensor::from_data(data, device), draws)
     }
 }
 
@@ -554,9 +615,14 @@ impl Piece {
         Tensor::cat(vec![rows, last.repeat_dim(0, self.padded - self.rows)], 0)
     }
 
+    /// What the rows and the padding may draw.
+    fn draws(self, draws: &Draws) -> Draws {
+        draws.cut(self.start..self.start + self.rows, self.padded)
+    }
+
     /// The logits of the rows, and the tape of them and the padding.
-    fn forward(self, model: &DefendedModel, images: &Tensor<4>) -> Result<(Logits, Tape), Stop> {
-        let tape = model.forward(self.cut(images))?;
+    fn forward(self, model: &DefendedModel, images: &Tensor<4>, draws: &Draws) -> Result<(Logits, Tape), Stop> {
+        let tape = model.forward(self.cut(images), &self.draws(draws))?;
         let mut logits = Logits::read(tape.logits.clone())?;
         logits.truncate(self.rows);
         Ok((logits, tape))

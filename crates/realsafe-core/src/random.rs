@@ -17,6 +17,10 @@ pub enum Purpose {
     Target,
     /// What training draws: order, initial weights, starting points.
     Training,
+    /// What randomised defenses draw when an attack asks.
+    Defense,
+    /// What randomised defenses draw when a result is judged.
+    Verification,
     /// What a plugin numbers itself.
     Own(u32),
 }
@@ -31,6 +35,8 @@ impl Purpose {
             Self::Step => 1,
             Self::Target => 2,
             Self::Training => 3,
+            Self::Defense => 4,
+            Self::Verification => 5,
             Self::Own(number) => Self::FIRST_OWN as u64 + number as u64,
         }
     }

@@ -13,7 +13,7 @@
 //! Give a False Sense of Security, ICML 2018 (arXiv:1802.00420).
 
 use burn::tensor::Tensor;
-use realsafe_core::{Defense, DefenseEntry, Stop, inventory};
+use realsafe_core::{Defense, DefenseEntry, Draws, Stop, inventory};
 use realsafe_plan::{Component, DefenseTraits, Fallback, GradientMode, Origin, Parameter, ParameterKind, Traits};
 
 struct BitDepth {
@@ -22,7 +22,7 @@ struct BitDepth {
 }
 
 impl Defense for BitDepth {
-    fn forward(&self, images: Tensor<4>) -> Result<Tensor<4>, Stop> {
+    fn forward(&self, images: Tensor<4>, _: &Draws) -> Result<Tensor<4>, Stop> {
         let last = self.levels - 1.0;
         let index = if self.equal {
             (images * self.levels).floor().clamp(0.0, last)
@@ -33,7 +33,7 @@ impl Defense for BitDepth {
         Ok(index / last)
     }
 
-    fn backward(&self, _: Tensor<4>, cotangent: Tensor<4>) -> Result<Tensor<4>, Stop> {
+    fn backward(&self, _: Tensor<4>, cotangent: Tensor<4>, _: &Draws) -> Result<Tensor<4>, Stop> {
         Ok(cotangent.zeros_like())
     }
 }

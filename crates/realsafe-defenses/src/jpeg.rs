@@ -15,7 +15,7 @@
 use burn::tensor::{Tensor, TensorData};
 use image::ImageFormat;
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
-use realsafe_core::{Defense, DefenseEntry, Stop, inventory, read};
+use realsafe_core::{Defense, DefenseEntry, Draws, Stop, inventory, read};
 use realsafe_plan::{Component, DefenseTraits, Fallback, GradientMode, Origin, Parameter, ParameterKind, Traits};
 
 struct Jpeg {
@@ -48,7 +48,7 @@ impl Jpeg {
 }
 
 impl Defense for Jpeg {
-    fn forward(&self, images: Tensor<4>) -> Result<Tensor<4>, Stop> {
+    fn forward(&self, images: Tensor<4>, _: &Draws) -> Result<Tensor<4>, Stop> {
         let [n, channels, height, width] = images.dims();
         let device = images.device();
         let pixels = read(images)?;
@@ -57,7 +57,7 @@ impl Defense for Jpeg {
         Ok(Tensor::from_data(TensorData::new::<f32, _>(compressed, [n, channels, height, width]), &device))
     }
 
-    fn backward(&self, _: Tensor<4>, cotangent: Tensor<4>) -> Result<Tensor<4>, Stop> {
+    fn backward(&self, _: Tensor<4>, cotangent: Tensor<4>, _: &Draws) -> Result<Tensor<4>, Stop> {
         Ok(cotangent.zeros_like())
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use realsafe_core::{DefendedModel, Defense, DefenseEntry, Locations, Model, Stop, inventory};
+use realsafe_core::{DefendedModel, Defense, DefenseEntry, Draws, Locations, Model, Stop, inventory};
 use realsafe_plan::{Catalogue, Environment, GradientMode, check_component, parse_component};
 
 extern crate realsafe_defenses as _;
@@ -41,7 +41,8 @@ fn example(entry: &'static DefenseEntry) -> Arc<dyn Defense> {
 /// The gradient of the second logit, through a stack.
 fn gradient(stack: Vec<(Arc<dyn Defense>, GradientMode)>, images: Tensor<4>) -> Vec<f32> {
     let model = DefendedModel::new(Arc::new(Sums), stack);
-    let tape = model.forward(images).unwrap();
+    let none = Draws::none(images.dims()[0]);
+    let tape = model.forward(images, &none).unwrap();
     let rows = tape.logits.dims()[0];
     let cotangents = TensorData::new([0.0_f32, 1.0].repeat(rows), [rows, 2]);
     values(tape.pull(Tensor::from_data(cotangents, &Device::flex())).unwrap())
@@ -67,8 +68,8 @@ fn every_file_is_a_defense_and_every_defense_is_sound() {
 fn rows_do_not_matter_to_each_other_and_images_stay_in_the_box() {
     for entry in inventory::iter::<DefenseEntry>() {
         let defense = example(entry);
-        let together = values(defense.forward(images(3)).unwrap());
-        let alone = values(defense.forward(images(3).narrow(0, 1, 1)).unwrap());
+        let together = values(defense.forward(images(3), &Draws::none(3)).unwrap());
+        let alone = values(defense.forward(images(3).narrow(0, 1, 1), &Draws::none(1)).unwrap());
         assert_eq!(together[alone.len()..2 * alone.len()], alone, "{}", entry.component.id);
         assert!(together.iter().all(|pixel| (0.0..=1.0).contains(pixel)));
         assert!(together != values(images(3)), "{} does nothing", entry.component.id);
@@ -79,7 +80,7 @@ fn rows_do_not_matter_to_each_other_and_images_stay_in_the_box() {
 fn identity_gives_the_gradient_at_what_the_model_sees() {
     for entry in inventory::iter::<DefenseEntry>() {
         let defense = example(entry);
-        let seen = values(defense.forward(images(2)).unwrap());
+        let seen = values(defense.forward(images(2), &Draws::none(2)).unwrap());
         let doubled: Vec<f32> = seen.iter().map(|pixel| 2.0 * pixel).collect();
         assert_eq!(gradient(vec![(defense, GradientMode::Identity)], images(2)), doubled, "{}", entry.component.id);
     }
@@ -99,16 +100,17 @@ fn step_functions_and_blocked_gradients_give_nothing() {
 fn a_stack_is_applied_outermost_first() {
     let [first, second] = ["bit-depth", "jpeg"]
         .map(|id| example(inventory::iter::<DefenseEntry>().find(|entry| entry.component.id == id).unwrap()));
-    let by_hand = Sums.logits(second.forward(first.forward(images(1)).unwrap()).unwrap()).unwrap();
+    let none = Draws::none(1);
+    let by_hand = Sums.logits(second.forward(first.forward(images(1), &none).unwrap(), &none).unwrap()).unwrap();
     let stack = [first, second].map(|defense| (defense, GradientMode::Identity)).to_vec();
-    assert_eq!(values(DefendedModel::new(Arc::new(Sums), stack).logits(images(1)).unwrap()), values(by_hand));
+    assert_eq!(values(DefendedModel::new(Arc::new(Sums), stack).logits(images(1), &none).unwrap()), values(by_hand));
 }
 
 /// A smooth defense that leaves its gradient to autodiff.
 struct Squares;
 
 impl Defense for Squares {
-    fn forward(&self, images: Tensor<4>) -> Result<Tensor<4>, Stop> {
+    fn forward(&self, images: Tensor<4>, _: &Draws) -> Result<Tensor<4>, Stop> {
         Ok(images.clone() * images)
     }
 }

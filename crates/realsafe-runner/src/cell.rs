@@ -3,8 +3,8 @@
 use rand::RngExt;
 use realsafe_core::random::{Purpose, StreamKey, stream};
 use realsafe_core::{
-    ComponentFailure, Control, DefendedModel, Driver, Judged, Judgement, Logits, Member, Recorded, Samples, Stop, Task,
-    Verdict,
+    ComponentFailure, Control, DefendedModel, Draws, Driver, Judged, Judgement, Logits, Member, Recorded, Samples,
+    Stop, Task, Verdict,
 };
 use realsafe_plan::{Access, Cell, Cost, Number, TargetRule};
 use realsafe_results::{Adversarials, CellRecord, MemberRecord, Outcome, Spent, Status, TracePoint};
@@ -50,7 +50,10 @@ struct Prepared {
 fn prepare(cell: &Cell, workshop: &Workshop) -> Result<Prepared, CellError> {
     let samples = workshop.samples(&cell.data, &cell.samples)?;
     let model = workshop.defended(&cell.model, &cell.stack)?;
-    let clean = workshop.clean(cell, || model.judge(&samples, workshop.device()))?;
+    let clean = workshop.clean(cell, || {
+        let draws = cell.samples.iter().map(|sample| (*sample, 0));
+        model.judge(&samples, &Draws::new(0, Purpose::Verification, draws), workshop.device())
+    })?;
     let predicted = clean.predictions().into_iter().zip(&cell.samples).map(|(prediction, &sample)| {
         prediction.ok_or_else(|| CellError::NotANumber { model: cell.model.id.clone(), sample })
     });

@@ -1,7 +1,8 @@
 //! Judges images that anybody made, against the models of an experiment.
 
-use realsafe_core::Samples;
 use realsafe_core::projection::{Distances, in_box};
+use realsafe_core::random::Purpose;
+use realsafe_core::{Draws, Samples};
 use realsafe_plan::Experiment;
 use realsafe_results::AdversarialSet;
 
@@ -63,12 +64,13 @@ pub fn verify(experiment: &Experiment, set: &AdversarialSet, workshop: &Workshop
     let pairs = || clean.pixels.chunks_exact(size).zip(given.pixels.chunks_exact(size));
     let distances: Vec<Distances> = pairs().map(|(clean, given)| Distances::between(clean, given)).collect();
     let boxed: Vec<bool> = given.pixels.chunks_exact(size).map(in_box).collect();
+    let draws = Draws::new(0, Purpose::Verification, indices.iter().map(|sample| (*sample, 0)));
     let mut verified = Vec::new();
     for model in &experiment.models {
         for stack in &experiment.stacks {
             let defended = workshop.defended(model, &stack.layers)?;
             let judge = |samples: &Samples| -> Result<Vec<bool>, RunError> {
-                let predictions = defended.judge(samples, workshop.device())?.predictions();
+                let predictions = defended.judge(samples, &draws, workshop.device())?.predictions();
                 Ok(predictions
                     .iter()
                     .zip(&samples.labels)

@@ -5,10 +5,12 @@ use std::sync::atomic::AtomicBool;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use realsafe_core::{
-    AttackContext, AttackEntry, Control, DefendedModel, Driver, Judgement, Locations, Member, Model, Recorded,
-    Registry, Run, Samples, Stop, Task, inventory,
+    AttackContext, AttackEntry, Control, DefendedModel, Defense, Draws, Driver, Judgement, Locations, Member, Model,
+    Recorded, Registry, Run, Samples, Stop, Task, inventory,
 };
-use realsafe_plan::{Budget, Ensemble, Environment, Goal, Norm, Search, Success, Surrogates, parse_component};
+use realsafe_plan::{
+    Budget, Ensemble, Environment, Goal, GradientMode, Norm, Search, Success, Surrogates, parse_component,
+};
 
 extern crate realsafe_attacks as _;
 
@@ -73,6 +75,9 @@ pub(crate) struct Setting {
     /// Whether they stand in for the victim.
     pub(crate) transfers: bool,
     pub(crate) search: Option<Search>,
+    /// What stands in front of the victim.
+    pub(crate) stack: Vec<(Arc<dyn Defense>, GradientMode)>,
+    pub(crate) eot: u32,
     pub(crate) minimises_distance: bool,
 }
 
@@ -92,6 +97,8 @@ impl Setting {
             ensemble: Ensemble::default(),
             transfers: false,
             search: None,
+            stack: Vec::new(),
+            eot: 1,
             minimises_distance: false,
         }
     }
@@ -139,7 +146,10 @@ pub(crate) fn run_on(
 
 fn classes(model: &Arc<dyn Model>, samples: &Samples) -> usize {
     let model = DefendedModel::new(Arc::clone(model), Vec::new());
-    model.judge(samples, &Device::flex()).expect("logits of the clean images").classes()
+    model
+        .judge(samples, &Draws::none(samples.labels.len()), &Device::flex())
+        .expect("logits of the clean images")
+        .classes()
 }
 
 /// Runs an attack on samples with these indices.
@@ -150,9 +160,9 @@ pub(crate) fn drive(
     indices: &[u32],
     setting: &Setting,
 ) -> Result<(Vec<Judgement>, Vec<Recorded>), Stop> {
-    let model = DefendedModel::new(Arc::clone(model), Vec::new());
+    let model = DefendedModel::new(Arc::clone(model), setting.stack.clone());
     let device = Device::flex();
-    let clean = model.judge(samples, &device)?;
+    let clean = model.judge(samples, &Draws::none(samples.labels.len()), &device)?;
     let classes = u32::try_from(clean.classes()).unwrap();
     let target = |label: &u32| setting.goal.has_target().then_some((label + 1) % classes);
     let task = Task {
@@ -174,7 +184,7 @@ pub(crate) fn drive(
         seed: setting.seed,
     };
     let restarts = setting.restarts;
-    let member = Member { attack, restarts, eot: 1, minimises_distance: setting.minimises_distance };
+    let member = Member { attack, restarts, eot: setting.eot, minimises_distance: setting.minimises_distance };
     let control = Control { cancelled: &Arc::new(AtomicBool::new(false)), stepped: &|_| {} };
     let judged = Driver::run(task, &[member], &device, control)?;
     Ok((judged.judgements, judged.recorded))

@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 
 use burn::tensor::{Device, Tensor};
 use realsafe_core::{
-    Attack, Batch, Control, DefendedModel, Driver, Gradients, Judged, Member, Role, Stop, Task, Verdict, fill_uniform,
-    random::Purpose, state,
+    Attack, Batch, Control, DefendedModel, Draws, Driver, Gradients, Judged, Member, Role, Stop, Task, Verdict,
+    fill_uniform, random::Purpose, state,
 };
 use realsafe_plan::{Budget, Cost, Ensemble, Goal, Norm, Success};
 
@@ -57,7 +57,13 @@ fn chain(members: &[Member<'_>], eps: f64) -> Judged {
     let (_, model, samples) = linear_problem();
     let device = Device::flex();
     let model = DefendedModel::new(model, Vec::new());
-    let clean = model.judge(&samples, &device).unwrap().predictions().into_iter().map(Option::unwrap).collect();
+    let clean = model
+        .judge(&samples, &Draws::none(samples.labels.len()), &device)
+        .unwrap()
+        .predictions()
+        .into_iter()
+        .map(Option::unwrap)
+        .collect();
     let count = samples.labels.len();
     let task = Task {
         model,

@@ -5,6 +5,7 @@ mod chains;
 mod closed_form;
 mod counting;
 mod invariants;
+mod randomised;
 mod reference;
 mod registration;
 mod searches;

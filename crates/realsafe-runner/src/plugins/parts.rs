@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData};
 use realsafe_abi::REALSAFE_NO_CLASS;
-use realsafe_core::{Built, Defense, Locations, Logits, Loss, Model, Stop, Tape, read};
+use realsafe_core::{Built, Defense, Draws, Locations, Logits, Loss, Model, Stop, Tape, read};
 use realsafe_host::{Argument, DefenseInstance, LossInstance, ModelInstance, ParameterKind, Shape};
 use realsafe_plan::Values;
 
@@ -48,13 +48,13 @@ pub(super) fn defense(part: &Part, values: &Values, locations: &Locations) -> Bu
 }
 
 impl Defense for PluginDefense {
-    fn forward(&self, images: Tensor<4>) -> Result<Tensor<4>, Stop> {
+    fn forward(&self, images: Tensor<4>, _: &Draws) -> Result<Tensor<4>, Stop> {
         let (dims, device) = (images.dims(), images.device());
         let seen = self.instance.forward(shape(dims), &read(images)?).map_err(|failure| stop(&self.id, failure))?;
         Ok(Tensor::from_data(TensorData::new(seen, dims), &device))
     }
 
-    fn backward(&self, images: Tensor<4>, cotangent: Tensor<4>) -> Result<Tensor<4>, Stop> {
+    fn backward(&self, images: Tensor<4>, cotangent: Tensor<4>, _: &Draws) -> Result<Tensor<4>, Stop> {
         let (dims, device) = (images.dims(), images.device());
         let gradient = self.instance.pull(shape(dims), &read(images)?, &read(cotangent)?);
         let gradient = gradient.map_err(|failure| stop(&self.id, failure))?;

@@ -23,8 +23,8 @@ use std::sync::Arc;
 use burn::tensor::{Tensor, TensorData};
 use realsafe_core::projection::{per_row, project, steepest};
 use realsafe_core::{
-    CrossEntropy, DefendedModel, Logits, Loss, Model, Objective, Recipe, RecipeEntry, Stop, Trainable, TrainingBatch,
-    fill_ball, inventory,
+    CrossEntropy, DefendedModel, Draws, Logits, Loss, Model, Objective, Recipe, RecipeEntry, Stop, Trainable,
+    TrainingBatch, fill_ball, inventory,
 };
 use realsafe_plan::{Component, Fallback, Norm, Origin, Parameter, ParameterKind, Traits, Values};
 
@@ -84,7 +84,8 @@ impl PgdTraining {
 
 /// The gradient of each row's cross-entropy with respect to its image.
 fn gradient(victim: &DefendedModel, images: Tensor<4>, labels: &[u32]) -> Result<Tensor<4>, Stop> {
-    let tape = victim.forward(images)?;
+    let none = Draws::none(images.dims()[0]);
+    let tape = victim.forward(images, &none)?;
     let (dims, device) = (tape.logits.dims(), tape.logits.device());
     let mut derivatives = vec![0.0; dims[0] * dims[1]];
     let logits = Logits::read(tape.logits.clone())?;

@@ -1,7 +1,7 @@
 //! Checks of defenses, models and losses.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use realsafe_core::{DefenseEntry, Locations, Logits, LossEntry, ModelEntry, Stop, read};
+use realsafe_core::{DefenseEntry, Draws, Locations, Logits, LossEntry, ModelEntry, Stop, read};
 use realsafe_plan::{Chosen, GradientMode};
 
 use super::victim::{CLASSES, numbers};
@@ -23,7 +23,10 @@ pub(super) fn defense(bench: &mut Bench<'_>, entry: &'static DefenseEntry, chose
     let built = (entry.build)(&chosen.values, locations);
     let Some(defense) = bench.require("it can be created", built) else { return };
     let shape = [3, 12, 10];
-    let forward = |images: Tensor<4>| read(defense.forward(images)?);
+    let forward = |images: Tensor<4>| {
+        let none = Draws::none(images.dims()[0]);
+        read(defense.forward(images, &none)?)
+    };
     let boxed = forward(images(shape, 0)).map_err(|stop| told(&stop)).and_then(|seen| {
         let outside = seen.iter().find(|pixel| !(0.0..=1.0).contains(*pixel));
         outside.map_or(Ok(()), |pixel| Err(format!("it gives a pixel of {pixel}")))
@@ -36,7 +39,8 @@ pub(super) fn defense(bench: &mut Bench<'_>, entry: &'static DefenseEntry, chose
     if exact {
         let pull = |images: Tensor<4>, cotangents: Vec<f32>| {
             let cotangents = Tensor::from_data(TensorData::new(cotangents, images.dims()), &Device::flex());
-            read(defense.backward(images, cotangents)?)
+            let none = Draws::none(images.dims()[0]);
+            read(defense.backward(images, cotangents, &none)?)
         };
         bench.note("its gradient agrees with finite differences", derivative(shape, &forward, &pull));
     }

@@ -1,0 +1,46 @@
+//! What randomised defenses draw.
+
+use std::ops::Range;
+
+use rand_chacha::ChaCha8Rng;
+
+use crate::random::{Purpose, StreamKey, stream};
+
+/// The random numbers of one pass of some images through a stack of defenses: fresh for every pass of a sample, and the
+/// same whenever the run is repeated, whatever other samples are around.
+#[derive(Clone, Debug)]
+pub struct Draws {
+    keys: Vec<StreamKey>,
+}
+
+impl Draws {
+    /// Of samples of a dataset, each at its own pass, counted from 0.
+    pub fn new(seed: u64, purpose: Purpose, passes: impl IntoIterator<Item = (u32, u64)>) -> Self {
+        let key =
+            |(sample, pass): (u32, u64)| StreamKey { seed, purpose, sample: sample.into(), restart: pass, step: 0 };
+        Self { keys: passes.into_iter().map(key).collect() }
+    }
+
+    /// Of so many images that belong to no sample, for defenses that draw nothing.
+    pub fn none(rows: usize) -> Self {
+        Self::new(0, Purpose::Verification, (0..).take(rows).map(|row| (row, 0)))
+    }
+
+    /// The stream of a row.
+    pub fn stream(&self, row: usize) -> ChaCha8Rng {
+        stream(self.keys[row])
+    }
+
+    /// Those of one defense of a stack.
+    pub(crate) fn of_layer(&self, layer: usize) -> Self {
+        Self { keys: self.keys.iter().map(|key| StreamKey { step: layer as u64, ..*key }).collect() }
+    }
+
+    /// Those of some rows, the last one repeated up to a count.
+    pub(crate) fn cut(&self, rows: Range<usize>, padded: usize) -> Self {
+        let last = self.keys[rows.end - 1];
+        let mut keys = self.keys[rows].to_vec();
+        keys.resize(padded, last);
+        Self { keys }
+    }
+}
