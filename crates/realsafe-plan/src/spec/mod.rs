@@ -4,6 +4,7 @@ mod attacks;
 mod components;
 mod data;
 mod expectations;
+mod figures;
 mod matrix;
 mod plugins;
 mod threats;
@@ -106,6 +107,7 @@ impl Scope<'_> {
         let sound = self.diagnostics.is_empty();
         let subjects = Subjects { axes, combinations: &combinations, seeds: &seeds, sound };
         let expectations = self.expectations(top, &subjects);
+        let figures = self.figures(top, &subjects.axes);
         let run = self.run(top);
         let (header, images) = (header?, images?);
         Some(Experiment {
@@ -126,6 +128,7 @@ impl Scope<'_> {
             chunk: run.chunk,
             device: run.device,
             expectations,
+            figures,
             only: filters.only,
             skip: filters.skip,
             combinations,
