@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::cell::stack_name;
-use crate::{AttackChoice, Chosen, Goal, GradientMode, Member, Norm, Number, Place, StackLayer, TargetRule};
+use crate::{AttackChoice, Chosen, Figure, Goal, GradientMode, Member, Norm, Number, Place, StackLayer, TargetRule};
 
 /// An experiment.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub struct Experiment {
     pub device: Option<String>,
     /// What is expected of the results.
     pub expectations: Vec<Expectation>,
+    /// Which curves are drawn.
+    pub figures: Vec<Figure>,
     pub(crate) only: Vec<Filter>,
     pub(crate) skip: Vec<Filter>,
     pub(crate) combinations: Vec<Combination>,

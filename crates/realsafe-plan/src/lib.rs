@@ -8,6 +8,7 @@ mod component;
 mod diagnostic;
 mod experiment;
 mod fields;
+mod figure;
 mod files;
 mod key;
 mod load;
@@ -34,6 +35,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Place, Source, nearest};
 pub use experiment::{
     Aim, AttackSpec, Claim, Expectation, Experiment, Metric, Relation, Selector, Stack, ThreatSpec, TrainingSpec,
 };
+pub use figure::{CurveAxis, Facet, Figure};
 pub use files::Environment;
 pub use key::ROW_COUNTS;
 pub use load::{load_spec, plugins_of_spec};

@@ -14,6 +14,8 @@ pub struct Plan {
     pub experiments: Vec<Experiment>,
     /// The cells of all experiments, in the order of [`expand`].
     pub cells: Vec<Cell>,
+    /// The class of devices that it is for: backend and instruction set, or GPU.
+    pub device_class: String,
 }
 
 impl Plan {
@@ -34,7 +36,7 @@ impl Plan {
             return Err(diagnostics);
         }
         let cells = experiments.iter().flat_map(|experiment| expand(experiment, device_class)).collect();
-        Ok(Self { experiments, cells })
+        Ok(Self { experiments, cells, device_class: device_class.to_owned() })
     }
 
     /// The most that all cells together can cost.

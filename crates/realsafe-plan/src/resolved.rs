@@ -7,14 +7,17 @@ use toml::value::{Array, Table, Value as Toml};
 use crate::experiment::Filter;
 use crate::parameters::digest_key;
 use crate::{
-    AttackSpec, Budget, Chosen, Claim, Expectation, Experiment, Member, Number, Origin, Search, Selector, StackLayer,
-    ThreatSpec, TrainingSpec, Value,
+    AttackSpec, Budget, Chosen, Claim, Expectation, Experiment, Facet, Figure, Member, Number, Origin, Search,
+    Selector, StackLayer, ThreatSpec, TrainingSpec, Value,
 };
 
 impl Experiment {
     /// The experiment as a spec in which nothing is left open: no `extends`, no defaults, digests of all named files.
     pub fn resolved(&self) -> String {
         let mut text = String::new();
+        if self.figures.is_empty() {
+            line(&mut text, "figure", &Toml::Array(Array::new()));
+        }
         section(
             &mut text,
             "[experiment]",
@@ -52,6 +55,7 @@ impl Experiment {
         );
         run(&mut text, self.device.as_ref(), Some(self.chunk));
         self.expectations.iter().for_each(|one| expectation(&mut text, one));
+        self.figures.iter().for_each(|one| figure(&mut text, one));
         text
     }
 }
@@ -228,17 +232,16 @@ fn search(search: &Search) -> Toml {
 }
 
 fn filters(filters: &[Filter]) -> Option<Toml> {
-    let filter = |filter: &Filter| {
-        let axes = [
-            ("model", &filter.model),
-            ("stack", &filter.stack),
-            ("attack", &filter.attack),
-            ("threat", &filter.threat),
-        ];
-        let written = axes.into_iter().filter(|(_, names)| !names.is_empty());
-        Toml::Table(written.map(|(key, names)| (key.to_owned(), strings(names.iter().map(String::as_str)))).collect())
-    };
-    (!filters.is_empty()).then(|| Toml::Array(filters.iter().map(filter).collect()))
+    let table = |one| Toml::Table(filter(one).map(|(key, names)| (key.to_owned(), names)).collect());
+    (!filters.is_empty()).then(|| Toml::Array(filters.iter().map(table).collect()))
+}
+
+/// The keys of a filter that name something.
+fn filter(filter: &Filter) -> impl Iterator<Item = (&'static str, Toml)> {
+    let axes =
+        [("model", &filter.model), ("stack", &filter.stack), ("attack", &filter.attack), ("threat", &filter.threat)];
+    let written = axes.into_iter().filter(|(_, names)| !names.is_empty());
+    written.map(|(key, names)| (key, strings(names.iter().map(String::as_str))))
 }
 
 fn run(text: &mut String, device: Option<&String>, chunk: Option<u32>) {
@@ -271,6 +274,24 @@ fn expectation(text: &mut String, expectation: &Expectation) {
     if let Some(source) = &expectation.source {
         line(text, "source", &string(source));
     }
+}
+
+fn figure(text: &mut String, figure: &Figure) {
+    let facets = |facets: &[Facet]| Some(strings(facets.iter().map(|facet| facet.name())));
+    section(
+        text,
+        "[[figure]]",
+        [
+            ("id", Some(string(&figure.id))),
+            ("title", (!figure.title.is_empty()).then(|| string(&figure.title))),
+            ("x-axis", Some(string(figure.axis.name()))),
+            ("scale", Some(string(if figure.logarithmic { "log" } else { "linear" }))),
+            ("panels", facets(&figure.panels)),
+            ("series", facets(&figure.series)),
+            ("eps", (!figure.eps.is_empty()).then(|| Toml::Array(figure.eps.iter().map(number).collect()))),
+        ],
+    );
+    filter(&figure.filter).for_each(|(key, names)| line(text, key, &names));
 }
 
 fn selector(selector: &Selector) -> Vec<(&'static str, Toml)> {

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use crate::parameters::digest_key;
 use crate::spec::NORMS;
 use crate::{
-    Catalogue, Component, Ensemble, Fallback, Goal, GradientMode, Kind, Metric, Parameter, ParameterKind, Success,
-    TargetRule,
+    Catalogue, Component, CurveAxis, Ensemble, Facet, Fallback, Goal, GradientMode, Kind, Metric, Parameter,
+    ParameterKind, Success, TargetRule,
 };
 
 /// The schema of the specs that this catalogue understands.
@@ -40,6 +40,7 @@ pub fn schema(catalogue: &Catalogue) -> Value {
                 "chunk": described("How many samples a cell has at most; 256 by default.", count_up_to(1_000_000)),
             })),
             "expect": list("What is expected of the results.", &expectation()),
+            "figure": list("Which curves are drawn; those that fit the attacks by default.", &figure()),
         },
     })
 }
@@ -297,18 +298,20 @@ fn plugins() -> Value {
     })
 }
 
+/// The keys that choose combinations by name.
+fn filter() -> Map<String, Value> {
+    let ids = [
+        ("model", "Ids of models."),
+        ("stack", "Stacks: none, or ids of defenses joined by +."),
+        ("attack", "Ids of attacks."),
+        ("threat", "Ids of threat models."),
+    ];
+    ids.into_iter().map(|(key, description)| (key.to_owned(), one_or_more(description, &text()))).collect()
+}
+
 fn matrix() -> Value {
     let name = text();
-    let filter = object(
-        "Combinations by name; what is left out means all.",
-        &[],
-        json!({
-            "model": one_or_more("Ids of models.", &name),
-            "stack": one_or_more("Stacks: none, or ids of defenses joined by +.", &name),
-            "attack": one_or_more("Ids of attacks.", &name),
-            "threat": one_or_more("Ids of threat models.", &name),
-        }),
-    );
+    let filter = object("Combinations by name; what is left out means all.", &[], Value::Object(filter()));
     object(
         "Which combinations are run; all by default.",
         &[],
@@ -353,6 +356,30 @@ fn expectation() -> Value {
         .map(|(key, schema)| (key.to_owned(), schema)),
     );
     object("An expectation: a value with a tolerance, or an ordering.", &["metric"], Value::Object(properties))
+}
+
+fn figure() -> Value {
+    let facets = |description| one_or_more(description, &words("What tells them apart.", Facet::ALL.map(Facet::name)));
+    let mut properties = filter();
+    properties.extend(
+        [
+            ("id", id("Its name; the axis by default.")),
+            ("title", described("What it shows.", text())),
+            ("x-axis", words("What robust accuracy is drawn against.", CurveAxis::ALL.map(CurveAxis::name))),
+            ("scale", words("The scale of that axis; linear by default.", ["linear", "log"])),
+            ("panels", facets("What has a panel each; model and stack by default.")),
+            ("series", facets("What has a line each; the attack by default.")),
+            (
+                "eps",
+                one_or_more(
+                    "The radii of curves against queries and iterations; all by default.",
+                    &number(0.0, f64::INFINITY),
+                ),
+            ),
+        ]
+        .map(|(key, schema)| (key.to_owned(), schema)),
+    );
+    object("Curves that are drawn together.", &["x-axis"], Value::Object(properties))
 }
 
 #[cfg(test)]

@@ -6,16 +6,24 @@ use std::sync::Arc;
 
 use realsafe_plan::{
     Access, AttackChoice, AttackTraits, Budget, Catalogue, Cell, Chosen, Component, Cost, DatasetTraits, Document,
-    Ensemble, Environment, Goal, Key, ModelTraits, Norm, Origin, Plan, Success, Surrogates, Threat, Traits, Value,
-    Values, load_spec,
+    Ensemble, Environment, FromValues, Goal, Key, ModelTraits, Norm, Origin, Plan, Success, Surrogates, Threat, Traits,
+    Value, Values, load_spec,
 };
 
 use crate::{CellRecord, Outcome, Spent, Status};
 
 const fn attack(id: &'static str, minimises_distance: bool) -> Component {
+    attack_with(id, minimises_distance, Access::Labels, &|_| Ok(Cost::forward(1)))
+}
+
+const fn attack_with(
+    id: &'static str,
+    minimises_distance: bool,
+    access: Access,
+    cost: FromValues<Result<Cost, String>>,
+) -> Component {
     let (norms, goals) = (&Norm::ALL, &Goal::ALL);
-    let (access, surrogates) = (Access::Labels, Surrogates::Unused);
-    let cost = &|_: &Values| Ok(Cost::forward(1));
+    let surrogates = Surrogates::Unused;
     component(id, Traits::Attack(AttackTraits { access, surrogates, norms, goals, minimises_distance, cost }))
 }
 
@@ -35,13 +43,13 @@ static THING: Component = attack("thing", false);
 
 const NET: Traits = Traits::Model(ModelTraits { input: &|_| Ok([1, 2, 2]), classes: &|_| Ok(3), differentiable: true });
 
-static CATALOGUE: [Component; 5] = [
+static CATALOGUE: [Component; 7] = [
     component(
         "dots",
         Traits::Dataset(DatasetTraits {
             shape: |_| [1, 2, 2],
             classes: |_| 3,
-            samples: |_| Some(100),
+            samples: |_| Some(1000),
             files: |_| Vec::new(),
         }),
     ),
@@ -49,10 +57,12 @@ static CATALOGUE: [Component; 5] = [
     component("other-net", NET),
     attack("step", false),
     attack("walk", true),
+    attack_with("leap", false, Access::Gradients, &|_| Ok(Cost::gradient(1))),
+    attack_with("climb", false, Access::Gradients, &|_| Ok(Cost::gradient(10))),
 ];
 
 /// The plan of specs; the catalogue has the dataset `dots`, the models `net` and `other-net`, the attack `step` and the attack `walk`,
-/// which minimises the distance.
+/// which minimises the distance, both of labels; and with gradients `leap`, of one step, and `climb`, of ten.
 pub(crate) fn plan(specs: &[&str]) -> Plan {
     let catalogue = Catalogue::new(&CATALOGUE).unwrap();
     let environment =

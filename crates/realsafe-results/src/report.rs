@@ -16,9 +16,11 @@ use crate::files::{csv_table, digest, staging, sync_directory, write_durably};
 use crate::manifest::{Manifest, ManifestFacts};
 use crate::tables::curves::curve_rows;
 use crate::tables::expectations::{ExpectationRow, Verdict, expectation_rows};
+use crate::tables::gate::{Check, Suspicion, suspicions};
 use crate::tables::group::{Group, Subject};
+use crate::tables::optimality::local_optimality;
 use crate::tables::samples::write_samples;
-use crate::tables::summary::{SummaryRow, entries, summary_rows};
+use crate::tables::summary::{Entry, SummaryRow, entries, summary_rows};
 use crate::tables::timings::timings;
 use crate::{Result, Store};
 
@@ -46,6 +48,28 @@ pub struct ExperimentReport {
     pub summary: Vec<SummaryRow>,
     /// The rows of `expectations.csv`.
     pub expectations: Vec<ExpectationRow>,
+    /// What makes results suspect.
+    pub suspects: Vec<Suspect>,
+}
+
+/// A result that does not pass the gradient-masking gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Suspect {
+    /// The model.
+    pub model: String,
+    /// The defense stack, or `none`.
+    pub defense: String,
+    /// The attack whose result it is.
+    pub attack: String,
+    /// The threat model.
+    pub threat: String,
+    /// The radius; empty where it is about all of them.
+    pub eps: String,
+    /// The seed.
+    pub seed: u64,
+    /// Why.
+    #[serde(flatten)]
+    pub suspicion: Suspicion,
 }
 
 impl Report {
@@ -121,12 +145,31 @@ pub fn write_report(plan: &Plan, store: &Store, directory: &Path, facts: &Manife
 fn report_experiment(experiment: &Experiment, groups: &[Group]) -> ExperimentReport {
     let listed = entries(groups, |subject| listed_radii(experiment, subject).to_vec());
     let expected = entries(groups, |subject| expected_radii(experiment, subject));
+    let suspicions = suspicions(groups, &listed, experiment.shape.iter().product());
     ExperimentReport {
         id: experiment.id.clone(),
         title: experiment.title.clone(),
-        summary: summary_rows(&listed),
+        summary: summary_rows(&listed, &suspicions, &local_optimality(groups)),
         expectations: expectation_rows(experiment, &expected),
+        suspects: suspects(&listed, suspicions),
     }
+}
+
+/// Every suspicion once, with what it is about.
+fn suspects(entries: &[Entry], suspicions: Vec<Vec<Suspicion>>) -> Vec<Suspect> {
+    let mut suspects: Vec<Suspect> = Vec::new();
+    for (entry, suspicions) in entries.iter().zip(suspicions) {
+        for suspicion in suspicions {
+            let Subject { model, defense, attack, threat, .. } = entry.subject.clone();
+            let eps = entry.eps.as_ref().filter(|_| suspicion.check != Check::Unbounded);
+            let eps = eps.map(|eps| eps.text().to_owned()).unwrap_or_default();
+            let suspect = Suspect { model, defense, attack, threat, eps, seed: entry.seed, suspicion };
+            if !suspects.contains(&suspect) {
+                suspects.push(suspect);
+            }
+        }
+    }
+    suspects
 }
 
 /// The eps list of the threat model.

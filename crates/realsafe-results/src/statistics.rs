@@ -105,6 +105,12 @@ impl Paired {
         (self.total() > 0).then(|| (self.first as f64 - self.second as f64) / self.total() as f64)
     }
 
+    /// The standard error of the difference; none without pairs.
+    pub(crate) fn error(&self) -> Option<f64> {
+        let (disagreeing, count) = ((self.first + self.second) as f64, self.total() as f64);
+        self.difference().map(|difference| ((disagreeing / count - difference * difference).max(0.0) / count).sqrt())
+    }
+
     /// One `parts`-th of all counts, as when every sample was counted so many times.
     pub(crate) const fn divided(self, parts: u64) -> Self {
         let Self { both, first, second, neither } = self;
@@ -120,9 +126,7 @@ impl Paired {
         if margin == 0.0 {
             return mcnemar(self.first, self.second) < 0.05;
         }
-        let (disagreeing, count) = ((self.first + self.second) as f64, self.total() as f64);
-        let error = ((disagreeing / count - difference * difference).max(0.0) / count).sqrt();
-        margin - difference > QUANTILE * error
+        self.error().is_some_and(|error| margin - difference > QUANTILE * error)
     }
 }
 
@@ -190,6 +194,7 @@ mod tests {
     fn paired_differences_need_evidence() {
         let paired = |first, second| Paired { both: 50, first, second, neither: 20 };
         close(paired(2, 12).difference().unwrap(), -10.0 / 84.0);
+        close(paired(2, 12).error().unwrap(), ((14.0 / 84.0 - (10.0_f64 / 84.0).powi(2)) / 84.0).sqrt());
         assert!(paired(2, 12).significantly_below(0.0));
         assert!(!paired(2, 4).significantly_below(0.0));
         assert!(!paired(12, 2).significantly_below(0.0));

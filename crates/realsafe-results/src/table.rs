@@ -3,7 +3,7 @@
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use crate::tables::summary::WORST_CASE;
-use crate::{ExpectationRow, ExperimentReport, Report, SummaryRow, Verdict};
+use crate::{ExpectationRow, ExperimentReport, Report, SummaryRow, Suspect, Suspicion, Verdict};
 
 /// Renders a report as text, with verdicts in colour if `color` is set.
 pub fn render(report: &Report, color: bool) -> String {
@@ -27,6 +27,9 @@ fn render_experiment(experiment: &ExperimentReport, color: bool) -> String {
     );
     for warning in warnings(&experiment.summary) {
         text += &format!("warning: {warning}\n");
+    }
+    for suspect in &experiment.suspects {
+        text += &format!("suspect: {}\n", sentence(suspect));
     }
     if !experiment.expectations.is_empty() {
         let header =
@@ -125,6 +128,14 @@ fn warnings(rows: &[SummaryRow]) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// What is suspect and why.
+pub(crate) fn sentence(suspect: &Suspect) -> String {
+    let Suspect { model, defense, attack, threat, eps, seed, suspicion: Suspicion { check, evidence } } = suspect;
+    let result = [model, defense, attack, threat, eps].map(String::as_str);
+    let result = result.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    format!("{result}, seed {seed}: {evidence} [{}]", check.name())
 }
 
 fn expectation(row: &ExpectationRow) -> Vec<String> {

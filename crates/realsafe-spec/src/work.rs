@@ -1,6 +1,6 @@
 //! All cells that a command is about, and the devices that they are computed on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -51,6 +51,8 @@ impl Work {
         }
         let experiments = plan.experiments.iter().zip(&devices);
         plan.cells = experiments.flat_map(|(experiment, device)| expand(experiment, &classes[device])).collect();
+        let distinct: BTreeSet<&str> = classes.values().map(String::as_str).collect();
+        plan.device_class = distinct.into_iter().collect::<Vec<_>>().join(", ");
         Ok(Self { plan, devices, classes, registry })
     }
 
@@ -64,7 +66,7 @@ impl Work {
         let experiments: Vec<Experiment> = experiments.map(|(experiment, _)| experiment.clone()).collect();
         let ours = |cell: &&Cell| experiments.iter().any(|experiment| experiment.id == cell.experiment);
         let cells = self.plan.cells.iter().filter(ours).cloned().collect();
-        Plan { experiments, cells }
+        Plan { experiments, cells, device_class: self.classes[device].clone() }
     }
 
     /// The cells of an experiment.

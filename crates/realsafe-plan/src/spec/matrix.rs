@@ -70,18 +70,23 @@ impl Scope<'_> {
 
     fn filter(&mut self, node: &Node, axes: &Axes<'_>) -> Option<Filter> {
         let mut fields = Fields::of(node, &mut self.diagnostics)?;
+        let filter = self.axes_filter(&mut fields, axes);
+        fields.finish(&mut self.diagnostics);
+        Some(filter)
+    }
+
+    /// The keys that choose combinations by name.
+    pub(super) fn axes_filter(&mut self, fields: &mut Fields<'_>, axes: &Axes<'_>) -> Filter {
         let mut names = |key, known: &[&str]| {
             let node = fields.node(key);
             node.map(|node| self.names(node, key, known)).unwrap_or_default()
         };
-        let filter = Filter {
+        Filter {
             model: names("model", &ids(axes.models)),
             stack: names("stack", &ids(axes.stacks)),
             attack: names("attack", &ids(axes.attacks)),
             threat: names("threat", &ids(axes.threats)),
-        };
-        fields.finish(&mut self.diagnostics);
-        Some(filter)
+        }
     }
 
     /// The combinations that are left, in the order of the lists; complains about those that cannot be run.

@@ -5,6 +5,7 @@ mod chains;
 mod components;
 mod data;
 mod expectations;
+mod figures;
 mod matrix;
 mod plugins;
 mod threats;
@@ -107,6 +108,7 @@ impl Scope<'_> {
         let sound = self.diagnostics.is_empty();
         let subjects = Subjects { axes, combinations: &combinations, seeds: &seeds, sound };
         let expectations = self.expectations(top, &subjects);
+        let figures = self.figures(top, &subjects.axes);
         let run = self.run(top);
         let (header, images) = (header?, images?);
         Some(Experiment {
@@ -127,6 +129,7 @@ impl Scope<'_> {
             chunk: run.chunk,
             device: run.device,
             expectations,
+            figures,
             only: filters.only,
             skip: filters.skip,
             combinations,

@@ -324,4 +324,19 @@ attack = "boundary"
 threat = "l2-rms"
 metric = "median-distance"
 below = { model = "standard", stack = "jpeg-75" }
+
+[[figure]]
+x-axis = "eps"
+title = "Who stands what"
+panels = "stack"
+series = ["model", "attack"]
+model = "standard"
+
+[[figure]]
+id = "progress"
+x-axis = "iterations"
+scale = "log"
+series = "eps"
+attack = ["pgd"]
+eps = ["8/255", 0.25]
 "#;

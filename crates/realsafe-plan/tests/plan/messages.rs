@@ -41,6 +41,7 @@ wrong! {
     mistake_in_base: "mistake-in-base";
     shape_mismatch: "shape-mismatch";
     wrong_expectations: "wrong-expectations";
+    wrong_figures: "wrong-figures";
     wrong_matrix: "wrong-matrix";
     empty_file: "empty-file";
     wrong_training: "wrong-training";

@@ -39,6 +39,7 @@ fn bad_specs_are_not() {
         "wrong-type",
         "defense-as-attack",
         "ten-mistakes",
+        "wrong-figures",
         "wrong-matrix",
         "wrong-training",
     ] {
@@ -52,6 +53,7 @@ fn bad_specs_are_not() {
         ("goal = \"targeted\"", "goal = \"aimed\""),
         ("success = \"last\"", "success = \"first\""),
         ("metric = \"clean-accuracy\"", "metric = \"accuracy\""),
+        ("scale = \"log\"", "scale = \"square\""),
         ("gradient = \"exact\"", "gradient = \"blocked\""),
     ] {
         assert!(FULL.contains(good));

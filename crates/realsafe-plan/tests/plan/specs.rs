@@ -1,7 +1,8 @@
 //! What specs mean.
 
 use realsafe_plan::{
-    Aim, Budget, Claim, Cost, Document, GradientMode, Norm, Plan, Relation, Success, expand, load_spec, plugins_of_spec,
+    Aim, Budget, Claim, Cost, CurveAxis, Document, Facet, GradientMode, Norm, Number, Plan, Relation, Success, expand,
+    load_spec, plugins_of_spec,
 };
 
 use crate::fixture::{FULL, catalogue, environment, experiment, load, training};
@@ -58,6 +59,33 @@ fn expectations_are_completed() {
 }
 
 #[test]
+fn figures_are_read_or_made_up() {
+    let [curves, progress] = experiment(FULL, &[]).figures.try_into().unwrap();
+    assert_eq!((curves.id.as_str(), curves.axis, curves.logarithmic), ("eps", CurveAxis::Eps, false));
+    assert_eq!(
+        (curves.panels.as_slice(), curves.series.as_slice()),
+        (&[Facet::Stack][..], &[Facet::Model, Facet::Attack][..])
+    );
+    assert!(curves.covers("standard", "none", "pgd", "linf") && !curves.covers("other", "none", "pgd", "linf"));
+    assert_eq!((progress.id.as_str(), progress.logarithmic), ("progress", true));
+    assert_eq!(progress.panels, [Facet::Model, Facet::Stack]);
+    // A quarter in l2-rms is two in l2.
+    assert_eq!(progress.eps.iter().map(Number::text).collect::<Vec<_>>(), ["8/255", "2"]);
+
+    let axes = |text: &str| experiment(text, &[]).figures.into_iter().map(|figure| figure.axis).collect::<Vec<_>>();
+    assert_eq!(axes(SMALL), []);
+    assert_eq!(axes(&SMALL.replace("[\"8/255\"]", "[0.1, 0.2, 0.3]")), [CurveAxis::Eps]);
+    let all = SMALL.replace("use = \"pgd\"", "use = \"pgd\"\nrecord = [1]\n[[attack]]\nuse = \"square\"");
+    let all = all.replace("[\"8/255\"]", "[0.1, 0.2, 0.3]");
+    assert_eq!(axes(&all), CurveAxis::ALL);
+    assert_eq!(experiment(&all, &[]).figures[1].eps, ["0.2".parse().unwrap()]);
+    let none = experiment(&format!("figure = []\n{all}"), &[]);
+    assert!(none.figures.is_empty() && experiment(&none.resolved(), &[]).figures.is_empty());
+    let keys = |one| expand(one, "flex").into_iter().map(|cell| cell.key).collect::<Vec<_>>();
+    assert_eq!(keys(&none), keys(&experiment(&all, &[])));
+}
+
+#[test]
 fn cells_come_in_order_and_with_their_cost() {
     let cells = expand(&experiment(FULL, &[]), "flex");
     // Per model and stack: pgd on 2 + 2 + 1 eps, square on 2, boundary on 1; 2 seeds; 4 chunks; 3 + 1 stacks.
@@ -83,6 +111,7 @@ fn the_resolved_spec_gives_the_same_cells() {
         let again = experiment(&resolved, &[]);
         assert_eq!(again.resolved(), resolved);
         assert_eq!(again.expectations, original.expectations);
+        assert_eq!(again.figures, original.figures);
         let keys = |experiment| {
             expand(experiment, "flex").into_iter().map(|cell| (cell.key, cell.samples)).collect::<Vec<_>>()
         };

@@ -1,6 +1,6 @@
 //! `curves.csv`: robust accuracy against eps, queries and iterations.
 //!
-//! - `eps`: one point per eps of the list; for attacks that minimise the distance an exact step function instead, with
+//! - `eps`: a point at 0, from the clean predictions, and one per eps of the list; for attacks that minimise the distance an exact step function instead, with
 //!   a point at 0, at every distance and at every eps of the list.
 //! - `queries`: a step function with a point at 0 and at every number of queries that first broke a sample. Left out
 //!   where the distance is minimised, because there the first adversarial decides nothing.
@@ -15,26 +15,26 @@ use realsafe_plan::Number;
 use serde::Serialize;
 
 use super::group::{Group, Judged, Rate, Subject};
-use crate::TracePoint;
+use crate::{Outcome, TracePoint};
 
 /// A row of `curves.csv`.
-#[derive(Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct CurveRow {
-    experiment: String,
-    model: String,
-    defense: String,
-    attack: String,
-    threat: String,
-    norm: &'static str,
-    goal: &'static str,
+    pub(crate) experiment: String,
+    pub(crate) model: String,
+    pub(crate) defense: String,
+    pub(crate) attack: String,
+    pub(crate) threat: String,
+    pub(crate) norm: &'static str,
+    pub(crate) goal: &'static str,
     /// The radius of the whole curve; empty where it is the axis.
-    eps: String,
-    seed: u64,
-    x_axis: &'static str,
-    x: f64,
-    rate: Option<f64>,
-    low: Option<f64>,
-    high: Option<f64>,
+    pub(crate) eps: String,
+    pub(crate) seed: u64,
+    pub(crate) x_axis: &'static str,
+    pub(crate) x: f64,
+    pub(crate) rate: Option<f64>,
+    pub(crate) low: Option<f64>,
+    pub(crate) high: Option<f64>,
 }
 
 /// The curves of one experiment's groups. `radii` gives the eps list of a group that minimises the distance.
@@ -80,7 +80,7 @@ fn eps_curves<'a>(groups: &[Group], radii: &impl Fn(&Subject) -> &'a [Number]) -
     for group in groups.iter().filter(|group| !group.outcomes.is_empty()) {
         let place = *places.entry((group.subject.key(), group.seed)).or_insert(curves.len());
         if place == curves.len() {
-            curves.push(Vec::new());
+            curves.push(Vec::from_iter(group.eps.is_some().then(|| row(group, None, "eps", 0.0, unattacked(group)))));
         }
         let points = match &group.eps {
             Some(eps) => vec![eps.value()],
@@ -92,6 +92,13 @@ fn eps_curves<'a>(groups: &[Group], radii: &impl Fn(&Subject) -> &'a [Number]) -
     }
     curves.iter_mut().for_each(|curve| curve.sort_by(|a, b| a.x.total_cmp(&b.x)));
     curves.into_iter().flatten().collect()
+}
+
+/// The share of samples whose clean image is not what the attacker wants.
+fn unattacked(group: &Group) -> Rate {
+    let goal = group.subject.goal;
+    let robust = |outcome: &Outcome| Some(!goal.reached(outcome.clean_pred?, outcome.label, outcome.target));
+    Rate::of(group.outcomes.iter().map(robust))
 }
 
 /// Where the accuracy of a minimal-distance attack can change, and the listed radii; ascending.
@@ -209,6 +216,7 @@ mod tests {
         assert_eq!(
             points,
             [
+                ("eps", "", 0.0, Some(1.0)),
                 ("eps", "", 0.25, Some(0.75)),
                 ("eps", "", 0.5, None),
                 ("queries", "1/2", 0.0, None),

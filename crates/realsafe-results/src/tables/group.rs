@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use realsafe_plan::{Cell, Goal, Norm, Number};
+use realsafe_plan::{Access, Cell, Goal, Norm, Number};
 
 use crate::{Outcome, Result, Status, Store, TracePoint};
 
@@ -23,6 +23,11 @@ pub(crate) struct Group {
     pub(crate) subject: Subject,
     pub(crate) eps: Option<Number>,
     pub(crate) seed: u64,
+    /// What the attack may ask of the victim.
+    pub(crate) access: Access,
+    /// The gradients of the victim that it may take per sample.
+    pub(crate) gradients: u64,
+    pub(crate) restarts: u32,
     /// Of the cells that are there, in plan order.
     pub(crate) outcomes: Vec<Outcome>,
     pub(crate) trace: Vec<TracePoint>,
@@ -101,6 +106,9 @@ impl Group {
             subject,
             eps: cell.threat.eps.clone(),
             seed: cell.seed,
+            access: cell.attack.access(),
+            gradients: cell.cost.backwards.checked_div(cell.samples.len() as u64).unwrap_or(0),
+            restarts: cell.attack.restarts,
             outcomes: Vec::new(),
             trace: Vec::new(),
             cells: 0,
@@ -165,6 +173,12 @@ impl Group {
 }
 
 impl Subject {
+    /// Whether both are about the same defended model in the same threat model, whatever the attack.
+    pub(crate) fn same_victim(&self, other: &Self) -> bool {
+        let victim = |subject: &Self| Self { attack: String::new(), ..subject.clone() };
+        victim(self) == victim(other)
+    }
+
     /// Tells subjects apart.
     pub(crate) fn key(&self) -> [String; 7] {
         let Self { experiment, model, defense, attack, threat, norm, goal } = self;

@@ -2,7 +2,9 @@
 
 pub(crate) mod curves;
 pub(crate) mod expectations;
+pub(crate) mod gate;
 pub(crate) mod group;
+pub(crate) mod optimality;
 pub(crate) mod samples;
 pub(crate) mod summary;
 pub(crate) mod timings;

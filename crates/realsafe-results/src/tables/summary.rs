@@ -7,11 +7,12 @@
 //! attacks that minimise the distance, when its distance exceeds eps. Accuracy is the share of predictions on the
 //! attacked images that equal the label.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use realsafe_plan::Number;
 use serde::Serialize;
 
+use super::gate::Suspicion;
 use super::group::{Group, Judged, Rate, Subject};
 use crate::statistics::{deviation, mean, median};
 
@@ -77,6 +78,8 @@ pub struct SummaryRow {
     pub median_distance: Option<f64>,
     /// Mean distance of adversarials in the norm.
     pub mean_distance: Option<f64>,
+    /// Local optimality (AttackBench) of an attack that minimises the distance, among the attacks of the experiment.
+    pub local_optimality: Option<f64>,
     /// Mean images sent to the defended system per sample.
     pub mean_queries: Option<f64>,
     /// Mean forward passes per sample.
@@ -91,10 +94,14 @@ pub struct SummaryRow {
     pub complete: bool,
     /// What looked wrong, joined by `; `.
     pub warnings: String,
+    /// The checks of the gradient-masking gate that the result does not pass, joined by `; `.
+    pub suspect: String,
 }
 
 /// A group at one eps, with the row's place in the summary.
 pub(crate) struct Entry {
+    /// Which group; none for a worst case.
+    pub(crate) group: Option<usize>,
     pub(crate) subject: Subject,
     pub(crate) eps: Option<Number>,
     pub(crate) seed: u64,
@@ -108,7 +115,7 @@ pub(crate) struct Entry {
 /// list of a group that minimises the distance.
 pub(crate) fn entries(groups: &[Group], radii: impl Fn(&Subject) -> Vec<Number>) -> Vec<Entry> {
     let mut entries = Vec::new();
-    for group in groups {
+    for (index, group) in groups.iter().enumerate() {
         let radii = match &group.eps {
             Some(eps) => vec![Some(eps.clone())],
             None => {
@@ -117,6 +124,7 @@ pub(crate) fn entries(groups: &[Group], radii: impl Fn(&Subject) -> Vec<Number>)
             }
         };
         entries.extend(radii.into_iter().map(|eps| Entry {
+            group: Some(index),
             subject: group.subject.clone(),
             judged: group.judge(eps.as_ref().map_or(f64::MAX, Number::value)),
             eps,
@@ -144,7 +152,7 @@ fn worst_cases(entries: &[Entry]) -> Vec<Entry> {
             let subject = Subject { attack: WORST_CASE.to_owned(), ..entry.subject.clone() };
             let (cells, cells_expected, warnings) = (0, 0, Vec::new());
             let (eps, seed, judged) = (entry.eps.clone(), entry.seed, Vec::new());
-            worst.push(Entry { subject, eps, seed, judged, cells, cells_expected, warnings });
+            worst.push(Entry { group: None, subject, eps, seed, judged, cells, cells_expected, warnings });
             rows.push(BTreeMap::new());
         }
         worst[place].cells += entry.cells;
@@ -186,6 +194,11 @@ fn worse(a: &Judged, b: &Judged) -> Judged {
 }
 
 impl Entry {
+    /// Share of samples that the attacker does not break.
+    pub(crate) fn robust_accuracy(&self) -> Rate {
+        Rate::of(self.judged.iter().map(Judged::robust_answer))
+    }
+
     /// Share of predictions on attacked images that equal the label.
     fn accuracy(&self) -> Rate {
         Rate::of(self.judged.iter().map(|judged| judged.pred.map(|pred| pred == judged.label)))
@@ -215,7 +228,7 @@ impl Entry {
 
     /// The row of the summary.
     fn row(&self) -> SummaryRow {
-        let robust = Rate::of(self.judged.iter().map(Judged::robust_answer));
+        let robust = self.robust_accuracy();
         let (interval, bounds) = (robust.interval(), robust.bounds());
         let success = Rate::of(self.judged.iter().map(|judged| judged.broken));
         let (initially_correct, correct) = self.success_among(Judged::clean_answer);
@@ -272,9 +285,19 @@ impl Entry {
     }
 }
 
-/// The rows of some entries, followed by mean and standard deviation wherever there are several seeds.
-pub(crate) fn summary_rows(entries: &[Entry]) -> Vec<SummaryRow> {
-    let mut rows: Vec<SummaryRow> = entries.iter().map(Entry::row).collect();
+/// The rows of some entries, followed by mean and standard deviation wherever there are several seeds. What is suspect
+/// is told per entry, the local optimality per group.
+pub(crate) fn summary_rows(
+    entries: &[Entry],
+    suspicions: &[Vec<Suspicion>],
+    optimality: &[Option<f64>],
+) -> Vec<SummaryRow> {
+    let row = |(entry, suspicions): (&Entry, &Vec<Suspicion>)| SummaryRow {
+        local_optimality: entry.group.and_then(|group| optimality[group]),
+        suspect: words(suspicions.iter().map(|suspicion| suspicion.check.name())),
+        ..entry.row()
+    };
+    let mut rows: Vec<SummaryRow> = entries.iter().zip(suspicions).map(row).collect();
     let mut seeds: Vec<Vec<usize>> = Vec::new();
     let mut places = BTreeMap::new();
     for (index, entry) in entries.iter().enumerate() {
@@ -294,6 +317,17 @@ pub(crate) fn summary_rows(entries: &[Entry]) -> Vec<SummaryRow> {
     rows
 }
 
+/// Different words, in order, joined by `; `.
+fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    words
+        .into_iter()
+        .filter(|word| !word.is_empty())
+        .collect::<BTreeSet<&str>>()
+        .into_iter()
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
 /// A statistic over seeds of everything that is not a count; empty where a seed lacks it.
 fn over_seeds(name: &str, blank: &SummaryRow, rows: &[SummaryRow], statistic: fn(&[f64]) -> Option<f64>) -> SummaryRow {
     let over = |of: fn(&SummaryRow) -> Option<f64>| {
@@ -311,10 +345,12 @@ fn over_seeds(name: &str, blank: &SummaryRow, rows: &[SummaryRow], statistic: fn
         success_rate_initially_not_target: over(|row| row.success_rate_initially_not_target),
         median_distance: over(|row| row.median_distance),
         mean_distance: over(|row| row.mean_distance),
+        local_optimality: over(|row| row.local_optimality),
         mean_queries: over(|row| row.mean_queries),
         mean_forwards: over(|row| row.mean_forwards),
         mean_backwards: over(|row| row.mean_backwards),
         complete: rows.iter().all(|row| row.complete),
+        suspect: words(rows.iter().flat_map(|row| row.suspect.split("; "))),
         ..blank.clone()
     }
 }

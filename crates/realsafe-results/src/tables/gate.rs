@@ -1,0 +1,207 @@
+//! The gradient-masking gate: results that say more about the attack than about the model.
+//!
+//! A result is suspect when one of these holds (Athalye et al. 2018, arXiv:1802.00420; Carlini et al. 2019,
+//! arXiv:1902.06705):
+//!
+//! - `unbounded`: more than 1 % of the samples stay robust although the attack may choose any image: at a radius that
+//!   spans the box, or at whatever distance.
+//! - `black-box-wins`: an attack without the victim's gradients breaks more samples than the best one with them, on the
+//!   same model, stack, threat model, radius and seed. All attacks with gradients there are suspect.
+//! - `more-iterations-hurt`: fewer of the recorded iterates are adversarial after the last recorded step than after an
+//!   earlier one. Of attacks with gradients, a fixed radius and no restarts.
+//! - `one-step-wins`: an attack of one gradient breaks more samples than one of several at the same radius.
+//!
+//! "More" and "fewer" mean by more than one point of robust accuracy and by more than two standard errors of the
+//! difference on the same samples. Samples that ended in an error are left out; `unbounded` counts them as broken.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use realsafe_plan::{Access, Norm, Number};
+use serde::Serialize;
+
+use super::group::{Group, Judged, Rate};
+use super::summary::Entry;
+use crate::TracePoint;
+use crate::statistics::Paired;
+
+/// The difference, and the share of samples, that must be exceeded.
+const POINT: f64 = 0.01;
+/// The standard errors that must be exceeded.
+const ERRORS: f64 = 2.0;
+
+/// What makes a result suspect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Check {
+    /// Samples stay robust at any distance.
+    Unbounded,
+    /// Attacks without gradients break more.
+    BlackBoxWins,
+    /// Earlier iterates break more.
+    MoreIterationsHurt,
+    /// An attack of one step breaks more.
+    OneStepWins,
+}
+
+impl Check {
+    /// The word that reports use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unbounded => "unbounded",
+            Self::BlackBoxWins => "black-box-wins",
+            Self::MoreIterationsHurt => "more-iterations-hurt",
+            Self::OneStepWins => "one-step-wins",
+        }
+    }
+}
+
+/// Why a result is suspect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Suspicion {
+    /// The check that it does not pass.
+    pub check: Check,
+    /// What was measured, in words.
+    pub evidence: String,
+}
+
+/// The suspicions about each entry; `values` is how many values an image has.
+pub(crate) fn suspicions(groups: &[Group], entries: &[Entry], values: usize) -> Vec<Vec<Suspicion>> {
+    let of_entry = |entry: &Entry| {
+        let Some(group) = entry.group.map(|index| &groups[index]) else {
+            return Vec::new();
+        };
+        let rivals: Vec<(&Group, &Entry)> = entries
+            .iter()
+            .filter_map(|other| Some((&groups[other.group?], other)))
+            .filter(|(_, other)| is_comparable(entry, other))
+            .collect();
+        let checks = [
+            (Check::Unbounded, unbounded(group, entry, values)),
+            (Check::BlackBoxWins, black_box_wins(group, &rivals)),
+            (Check::MoreIterationsHurt, more_iterations_hurt(group)),
+            (Check::OneStepWins, one_step_wins(group, entry, &rivals)),
+        ];
+        checks.into_iter().filter_map(|(check, evidence)| Some(Suspicion { check, evidence: evidence? })).collect()
+    };
+    entries.iter().map(of_entry).collect()
+}
+
+fn is_comparable(entry: &Entry, other: &Entry) -> bool {
+    let eps = |entry: &Entry| entry.eps.as_ref().map(Number::value);
+    entry.seed == other.seed && eps(entry) == eps(other) && entry.subject.same_victim(&other.subject)
+}
+
+fn unbounded(group: &Group, entry: &Entry, values: usize) -> Option<String> {
+    let whole_box = match group.subject.norm {
+        Norm::Linf => 1.0,
+        Norm::L2 => (values as f64).sqrt(),
+        Norm::L1 | Norm::L0 => values as f64,
+    };
+    let rate = match &group.eps {
+        Some(eps) if eps.value() >= whole_box => Rate::of(entry.judged.iter().map(Judged::robust_answer)),
+        Some(_) => return None,
+        None => Rate::of(group.judge(f64::MAX).iter().map(Judged::robust_answer)),
+    };
+    let (robust, _) = rate.bounds().filter(|(robust, _)| *robust > POINT)?;
+    Some(format!("{} stay robust although any image may be chosen", percent(robust)))
+}
+
+fn black_box_wins(group: &Group, rivals: &[(&Group, &Entry)]) -> Option<String> {
+    if group.access != Access::Gradients {
+        return None;
+    }
+    let robust = |entry: &Entry| entry.robust_accuracy().bounds().map_or(1.0, |(low, high)| f64::midpoint(low, high));
+    let with_gradients = rivals.iter().filter(|(rival, _)| rival.access == Access::Gradients);
+    let (_, best) = with_gradients.min_by(|(_, a), (_, b)| robust(a).total_cmp(&robust(b)))?;
+    let without = rivals.iter().filter(|(rival, _)| rival.access != Access::Gradients);
+    let (paired, (_, winner)) =
+        without.filter_map(|rival| Some((exceeds(best, rival.1)?, rival))).max_by(|(a, _), (b, _)| larger(a, b))?;
+    let difference = describe(&paired);
+    Some(format!(
+        "{} breaks more without gradients than {}, the best with them: {difference}",
+        winner.subject.attack, best.subject.attack
+    ))
+}
+
+fn one_step_wins(group: &Group, entry: &Entry, rivals: &[(&Group, &Entry)]) -> Option<String> {
+    if group.access != Access::Gradients || group.gradients < 2 || group.eps.is_none() {
+        return None;
+    }
+    let single = rivals.iter().filter(|(rival, _)| rival.access == Access::Gradients && rival.gradients == 1);
+    let (paired, (_, winner)) =
+        single.filter_map(|rival| Some((exceeds(entry, rival.1)?, rival))).max_by(|(a, _), (b, _)| larger(a, b))?;
+    Some(format!("{} breaks more in one step: {}", winner.subject.attack, describe(&paired)))
+}
+
+fn more_iterations_hurt(group: &Group) -> Option<String> {
+    let eps = group.eps.as_ref().filter(|_| group.access == Access::Gradients && group.restarts == 1)?;
+    let mut points: BTreeMap<u32, BTreeMap<u32, &TracePoint>> = BTreeMap::new();
+    for point in &group.trace {
+        points.entry(point.sample).or_default().insert(point.step, point);
+    }
+    let judged = group.judge(eps.value());
+    let most = group.subject.norm.tolerance(eps.value());
+    let goal = group.subject.goal;
+    // Without a record, a sample had left the attack and stays what it is.
+    let robust_at = |step: u32| -> BTreeMap<u32, bool> {
+        let robust = judged.iter().filter_map(|judged| {
+            let point = points.get(&judged.sample).and_then(|points| points.get(&step));
+            let iterate =
+                point.map(|point| point.distance > most || !goal.reached(point.pred, judged.label, judged.target));
+            Some((judged.sample, judged.robust_answer().map(|end| iterate.unwrap_or(end))?))
+        });
+        robust.collect()
+    };
+    let steps: BTreeSet<u32> = group.trace.iter().map(|point| point.step).collect();
+    let last = *steps.last()?;
+    let end = robust_at(last);
+    let compared = steps.into_iter().filter_map(|step| Some((surpasses(&end, &robust_at(step))?, step)));
+    let (paired, step) = compared.max_by(|(a, _), (b, _)| larger(a, b))?;
+    Some(format!("the iterates of step {step} break more than those of step {last}: {}", describe(&paired)))
+}
+
+/// Both entries on the same samples, if the first is more robust by more than the thresholds.
+fn exceeds(first: &Entry, second: &Entry) -> Option<Paired> {
+    surpasses(&robust(first), &robust(second))
+}
+
+/// Which samples without errors are robust.
+fn robust(entry: &Entry) -> BTreeMap<u32, bool> {
+    entry.judged.iter().filter_map(|judged| Some((judged.sample, judged.robust_answer()?))).collect()
+}
+
+fn surpasses(first: &BTreeMap<u32, bool>, second: &BTreeMap<u32, bool>) -> Option<Paired> {
+    let mut paired = Paired::default();
+    for (sample, first) in first {
+        if let Some(second) = second.get(sample) {
+            paired.add(*first, *second);
+        }
+    }
+    let (difference, error) = paired.difference().zip(paired.error())?;
+    // Decimal fractions are not exact in binary: a point is not more than a point.
+    (difference > POINT + 1e-12 && difference > ERRORS * error).then_some(paired)
+}
+
+fn larger(a: &Paired, b: &Paired) -> std::cmp::Ordering {
+    a.difference().unwrap_or(0.0).total_cmp(&b.difference().unwrap_or(0.0))
+}
+
+/// Robust accuracies of the second and the first, and their difference.
+fn describe(paired: &Paired) -> String {
+    let share = |count: u64| percent(count as f64 / paired.total().max(1) as f64);
+    let (difference, error) = (paired.difference().unwrap_or(0.0), paired.error().unwrap_or(0.0));
+    format!(
+        "robust accuracy {} against {}, {:.1} points (standard error {:.1})",
+        share(paired.both + paired.second),
+        share(paired.both + paired.first),
+        100.0 * difference,
+        100.0 * error
+    )
+}
+
+fn percent(rate: f64) -> String {
+    format!("{:.1} %", 100.0 * rate)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! Tests of the gate: what is marked, and what is not.
+
+use super::*;
+use crate::fixture::{plan, record};
+use crate::tables::summary::entries;
+use crate::{CellRecord, Outcome, Status, Store};
+
+const SAMPLES: u32 = 400;
+
+/// A plan of these attacks against one model at one radius.
+fn spec(attacks: &[&str], eps: &str) -> String {
+    let attacks: String = attacks.iter().map(|attack| format!("[[attack]]\n{attack}\n")).collect();
+    format!(
+        "[experiment]\nid = \"gate\"\n[data]\nuse = \"dots\"\nindices = [{}]\n[run]\nchunk = 1000\n[[model]]\nuse = \"net\"\n\
+         [threat]\nnorm = \"linf\"\neps = {eps}\n{attacks}",
+        (0..SAMPLES).map(|sample| sample.to_string()).collect::<Vec<_>>().join(", ")
+    )
+}
+
+/// The first `broken` samples break, the others do not.
+fn broken(broken: u32) -> CellRecord {
+    let end = |sample| if sample < broken { (Status::Broken, 0.1) } else { (Status::Robust, f64::INFINITY) };
+    record((0..SAMPLES).map(|sample| crate::fixture::outcome(sample, end(sample).0, end(sample).1)).collect())
+}
+
+/// What is suspect of each attack, given its cells' records in plan order.
+fn judge(spec: &str, records: Vec<CellRecord>) -> Vec<Vec<Suspicion>> {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let plan = plan(&[spec]);
+    assert_eq!(plan.cells.len(), records.len());
+    for (cell, record) in plan.cells.iter().zip(&records) {
+        store.put(cell, record).unwrap();
+    }
+    let groups = Group::load(&plan.cells.iter().collect::<Vec<_>>(), &store).unwrap();
+    let entries = entries(&groups, |_| plan.experiments[0].threats[0].eps.clone());
+    suspicions(&groups, &entries, 4)
+}
+
+fn checks(suspicions: &[Vec<Suspicion>]) -> Vec<Vec<Check>> {
+    suspicions.iter().map(|one| one.iter().map(|suspicion| suspicion.check).collect()).collect()
+}
+
+const STEP: &str = "use = \"step\"";
+const WALK: &str = "use = \"walk\"";
+const LEAP: &str = "use = \"leap\"";
+const CLIMB: &str = "use = \"climb\"";
+
+#[test]
+fn black_boxes_that_win_make_every_attack_with_gradients_suspect() {
+    let attacks = spec(&[STEP, LEAP, CLIMB], "\"1/4\"");
+    let found = judge(&attacks, vec![broken(300), broken(180), broken(200)]);
+    let wins = Check::BlackBoxWins;
+    assert_eq!(checks(&found), [vec![], vec![wins], vec![wins], vec![]]);
+    assert_eq!(
+        found[1][0].evidence,
+        "step breaks more without gradients than climb, the best with them: robust accuracy 25.0 % against 50.0 %, \
+         25.0 points (standard error 2.2)"
+    );
+    // Four samples of 400 are a point, which is not more than one; with eight the standard error allows it.
+    assert_eq!(checks(&judge(&attacks, vec![broken(204), broken(180), broken(200)])).concat(), []);
+    assert_eq!(checks(&judge(&attacks, vec![broken(208), broken(180), broken(200)])).concat(), [wins, wins]);
+    // As many samples as eight, but on different ones: 58 against 50.
+    let mut other = broken(200);
+    other.outcomes.iter_mut().take(50).for_each(|outcome| outcome.status = Status::Robust);
+    let more = broken(258).outcomes.into_iter().skip(200).take(58);
+    other.outcomes.splice(200..258, more);
+    assert_eq!(checks(&judge(&attacks, vec![other, broken(200), broken(200)])).concat(), []);
+}
+
+#[test]
+fn one_step_that_wins_makes_many_suspect() {
+    let attacks = spec(&[LEAP, CLIMB], "\"1/4\"");
+    let found = judge(&attacks, vec![broken(300), broken(200)]);
+    assert_eq!(checks(&found), [vec![], vec![Check::OneStepWins], vec![]]);
+    assert!(found[1][0].evidence.starts_with("leap breaks more in one step: robust accuracy 25.0 % against 50.0 %"));
+    assert_eq!(checks(&judge(&attacks, vec![broken(200), broken(300)])).concat(), []);
+    // An error says nothing about either.
+    let mut unknown = broken(300);
+    unknown.outcomes.iter_mut().skip(200).for_each(|outcome| outcome.status = Status::Failed);
+    assert_eq!(checks(&judge(&attacks, vec![unknown, broken(200)])).concat(), []);
+}
+
+#[test]
+fn nobody_survives_the_whole_box() {
+    let attacks = spec(&[STEP, WALK], "[\"1/4\", 1]");
+    let found = judge(&attacks, vec![broken(300), broken(395), broken(200)]);
+    assert_eq!(
+        checks(&found),
+        [vec![], vec![Check::Unbounded], vec![Check::Unbounded], vec![Check::Unbounded], vec![], vec![]]
+    );
+    assert_eq!(found[1][0].evidence, "1.2 % stay robust although any image may be chosen");
+    assert_eq!(checks(&judge(&attacks, vec![broken(300), broken(396), broken(396)])).concat(), []);
+}
+
+/// A record of steps 1 and 9: so many samples have an adversarial iterate at each.
+fn with_trace(at_first: u32, at_last: u32) -> CellRecord {
+    let mut traced = broken(at_last);
+    let point = |outcome: &Outcome, step, adversarial: u32| TracePoint {
+        sample: outcome.sample,
+        step,
+        queries: u64::from(step),
+        pred: if outcome.sample < adversarial { 2 } else { 1 },
+        distance: 0.1,
+        broken: outcome.sample < adversarial,
+    };
+    let points = traced.outcomes.iter().flat_map(|outcome| [point(outcome, 1, at_first), point(outcome, 9, at_last)]);
+    traced.trace = points.collect();
+    traced
+}
+
+#[test]
+fn more_iterations_must_not_hurt() {
+    let attack = format!("{CLIMB}\nrecord = [1, 9]");
+    let once = spec(&[&attack], "\"1/4\"");
+    let found = judge(&once, vec![with_trace(250, 200)]);
+    assert_eq!(checks(&found)[0], [Check::MoreIterationsHurt]);
+    assert!(found[0][0].evidence.starts_with("the iterates of step 1 break more than those of step 9"));
+    assert_eq!(checks(&judge(&once, vec![with_trace(200, 250)])).concat(), []);
+    let restarted = spec(&[&format!("{attack}\nrestarts = 2")], "\"1/4\"");
+    assert_eq!(checks(&judge(&restarted, vec![with_trace(250, 200)])).concat(), []);
+}
