@@ -2,7 +2,11 @@
 
 mod bim;
 mod boundary;
+mod cw;
+mod ddn;
+mod deepfool;
 mod fgsm;
+mod fmn;
 mod mim;
 mod pgd;
 mod shared;
