@@ -36,7 +36,7 @@ pub use defense::{DefendedModel, Defense};
 pub use draws::Draws;
 pub use driver::Driver;
 pub use logits::{Logits, read};
-pub use losses::{CrossEntropy, Loss, Margin, margin};
+pub use losses::{CrossEntropy, Loss, Margin, margin, strongest_rival};
 pub use model::{Model, Tape};
 pub use oracle::{Door, Gradients, Labels, Network, OpenTape, Oracle, Role, Scores, ScoresAndSurrogates, Surrogates};
 pub use recipe::{Objective, Recipe, TrainingBatch};

@@ -1,3 +1,5 @@
 //! What several attacks have in common.
 
+pub(crate) mod adam;
 pub(crate) mod ascent;
+pub(crate) mod nearest;

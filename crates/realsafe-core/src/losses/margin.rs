@@ -35,7 +35,10 @@ impl Loss for Margin {
 }
 
 /// The class with the largest logit among all but `class`.
-fn strongest_rival(logits: &[f32], class: usize) -> usize {
+///
+/// # Panics
+/// If there is no other class.
+pub fn strongest_rival(logits: &[f32], class: usize) -> usize {
     let others = (0..logits.len()).filter(|other| *other != class);
     others.reduce(|best, other| if logits[other] > logits[best] { other } else { best }).expect("at least two classes")
 }

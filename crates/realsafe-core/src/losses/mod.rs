@@ -7,7 +7,7 @@ mod cross_entropy;
 mod margin;
 
 pub use cross_entropy::CrossEntropy;
-pub use margin::{Margin, margin};
+pub use margin::{Margin, margin, strongest_rival};
 
 use crate::{Logits, Stop};
 
