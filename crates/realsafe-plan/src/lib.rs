@@ -27,7 +27,7 @@ mod values;
 pub use cell::{AttackChoice, Cell, Chosen, Key, ResolvedFile, StackLayer};
 pub use component::{
     Access, AttackTraits, Catalogue, Component, Cost, DatasetTraits, DefenseTraits, Fallback, FromValues, GradientMode,
-    Kind, ModelTraits, Origin, Parameter, ParameterKind, RequiredFile, Surrogates, Traits,
+    Kind, LossTraits, ModelTraits, Origin, Parameter, ParameterKind, RequiredFile, Surrogates, Traits,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Source, nearest};
 pub use experiment::{

@@ -1,3 +1,4 @@
 //! What several attacks have in common.
 
+pub(crate) mod apgd;
 pub(crate) mod ascent;

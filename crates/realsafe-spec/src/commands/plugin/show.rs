@@ -122,6 +122,6 @@ fn facts(component: &Component) -> Vec<(&'static str, Value)> {
         Traits::Model(model) => {
             vec![("gradients", names(model.differentiable.then_some("exact").into_iter().collect()))]
         }
-        Traits::Dataset(_) | Traits::Recipe | Traits::Loss => Vec::new(),
+        Traits::Dataset(_) | Traits::Recipe | Traits::Loss(_) => Vec::new(),
     }
 }
