@@ -1,5 +1,7 @@
 //! The attacks, one file each; a file's header is the attack's manual. What several share lies in `shared`.
 
+mod apgd;
+mod apgd_t;
 mod autoattack;
 mod bim;
 mod boundary;

@@ -114,7 +114,7 @@ impl Component {
             Traits::Model(_) => Kind::Model,
             Traits::Dataset(_) => Kind::Dataset,
             Traits::Recipe => Kind::Recipe,
-            Traits::Loss => Kind::Loss,
+            Traits::Loss(_) => Kind::Loss,
         }
     }
 
@@ -182,6 +182,14 @@ impl Component {
         }
     }
 
+    /// What is particular to losses.
+    pub const fn loss(&self) -> Option<&LossTraits> {
+        match &self.traits {
+            Traits::Loss(traits) => Some(traits),
+            _ => None,
+        }
+    }
+
     /// What is particular to datasets.
     pub const fn dataset(&self) -> Option<&DatasetTraits> {
         match &self.traits {
@@ -205,8 +213,20 @@ pub enum Traits {
     Dataset(DatasetTraits),
     /// A training recipe has nothing beside its parameters.
     Recipe,
-    /// A loss has nothing beside its parameters.
-    Loss,
+    /// See [`LossTraits`].
+    Loss(LossTraits),
+}
+
+/// What a loss needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LossTraits {
+    /// Of how many classes it needs the logits, at least.
+    pub fewest_classes: usize,
+}
+
+impl LossTraits {
+    /// Those of most losses.
+    pub const TWO_CLASSES: Self = Self { fewest_classes: 2 };
 }
 
 /// What an attack needs, supports and costs.

@@ -386,7 +386,9 @@ fn figure() -> Value {
 mod tests {
     use super::*;
     use crate::parameters::common_keys;
-    use crate::{Access, AttackTraits, Cost, DatasetTraits, DefenseTraits, ModelTraits, Origin, Surrogates, Traits};
+    use crate::{
+        Access, AttackTraits, Cost, DatasetTraits, DefenseTraits, LossTraits, ModelTraits, Origin, Surrogates, Traits,
+    };
 
     #[test]
     fn the_common_keys_are_those_that_are_reserved() {
@@ -408,7 +410,7 @@ mod tests {
                 files: |_| Vec::new(),
             }),
             Traits::Recipe,
-            Traits::Loss,
+            Traits::Loss(LossTraits::TWO_CLASSES),
         ];
         for traits in traits {
             let component = Component {

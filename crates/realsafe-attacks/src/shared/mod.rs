@@ -1,5 +1,6 @@
 //! What several attacks have in common.
 
 pub(crate) mod adam;
+pub(crate) mod apgd;
 pub(crate) mod ascent;
 pub(crate) mod nearest;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use realsafe_core::{AttackEntry, Judgement, Model, Samples, Verdict, inventory};
-use realsafe_plan::{Access, AttackTraits, Budget, Goal, Norm, Success};
+use realsafe_plan::{Access, AttackTraits, Budget, Norm, Success};
 
 use crate::bench::{Linear, Setting, TwoLayers, linear_problem, run, run_on, samples, scatter};
 
@@ -49,11 +49,11 @@ fn radii(norm: Norm) -> [f64; 3] {
     if norm == Norm::L0 { [1.0, 3.0, 12.0] } else { [1e-3, 0.1, 1.0] }
 }
 
-fn settings(norm: Norm, minimises: bool, eps: f64) -> Vec<Setting> {
+fn settings(norm: Norm, traits: &AttackTraits, eps: f64) -> Vec<Setting> {
     let mut settings = Vec::new();
-    for goal in Goal::ALL {
+    for &goal in traits.goals {
         for success in Success::ALL {
-            let eps = (!minimises).then_some(eps);
+            let eps = (!traits.minimises_distance).then_some(eps);
             settings.push(Setting { goal, ..Setting::untargeted(norm, eps, success) });
         }
     }
@@ -69,10 +69,9 @@ fn in_threat(judged: &Judgement, setting: &Setting) -> bool {
 fn results_stay_in_ball_and_box_and_verify() {
     let (model, samples) = crooked_problem();
     for (id, parameters, traits) in attacks() {
-        let minimises = traits.minimises_distance;
         for norm in traits.norms {
             for eps in radii(*norm) {
-                for setting in settings(*norm, minimises, eps) {
+                for setting in settings(*norm, traits, eps) {
                     for judged in run((id, parameters), &model, &samples, &setting) {
                         assert!(matches!(judged.verdict, Verdict::Robust | Verdict::Broken), "{id} {judged:?}");
                         assert!(in_threat(&judged, &setting), "{id} {norm:?} {eps}");

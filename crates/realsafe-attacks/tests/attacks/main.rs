@@ -1,5 +1,6 @@
 //! Every attack against models whose answer is known, and against what any attack must keep.
 
+mod apgd;
 mod bench;
 mod chains;
 mod closed_form;

@@ -5,7 +5,7 @@
 //! the derivative for the class as minus the sum of the other probabilities: a model that is certain still
 //! gives a gradient, where `p − 1` would round to zero.
 
-use realsafe_plan::{Component, Origin, Traits};
+use realsafe_plan::{Component, LossTraits, Origin, Traits};
 
 use super::{Loss, row_by_row};
 use crate::{Logits, LossEntry, Stop};
@@ -47,7 +47,7 @@ inventory::submit! {
             source: include_str!("cross_entropy.rs"),
             parameters: &[],
             example: "",
-            traits: Traits::Loss,
+            traits: Traits::Loss(LossTraits::TWO_CLASSES),
         },
         build: &|_, _| Ok(Box::new(CrossEntropy)),
     }

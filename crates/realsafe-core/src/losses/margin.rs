@@ -7,7 +7,7 @@
 //! Carlini, Wagner: Towards Evaluating the Robustness of Neural Networks, IEEE S&P 2017 (arXiv:1608.04644), f₆ without
 //! its confidence.
 
-use realsafe_plan::{Component, Origin, Traits};
+use realsafe_plan::{Component, LossTraits, Origin, Traits};
 
 use super::{Loss, row_by_row};
 use crate::{Logits, LossEntry, Stop};
@@ -24,14 +24,17 @@ impl Loss for Margin {
         targets: &[Option<u32>],
         derivatives: &mut [f32],
     ) -> Result<Vec<f32>, Stop> {
-        Ok(row_by_row(logits, labels, targets, derivatives, |logits, class, derivative| {
-            let rival = strongest_rival(logits, class);
-            derivative.fill(0.0);
-            derivative[rival] = 1.0;
-            derivative[class] = -1.0;
-            logits[rival] - logits[class]
-        }))
+        Ok(row_by_row(logits, labels, targets, derivatives, rise_of_rival))
     }
+}
+
+/// The strongest rival's logit minus that of the class, and its derivative.
+pub(super) fn rise_of_rival(logits: &[f32], class: usize, derivative: &mut [f32]) -> f32 {
+    let rival = strongest_rival(logits, class);
+    derivative.fill(0.0);
+    derivative[rival] = 1.0;
+    derivative[class] = -1.0;
+    logits[rival] - logits[class]
 }
 
 /// The class with the largest logit among all but `class`.
@@ -39,6 +42,7 @@ impl Loss for Margin {
 /// # Panics
 /// If there is no other class.
 pub fn strongest_rival(logits: &[f32], class: usize) -> usize {
+pub(super) fn strongest_rival(logits: &[f32], class: usize) -> usize {
     let others = (0..logits.len()).filter(|other| *other != class);
     others.reduce(|best, other| if logits[other] > logits[best] { other } else { best }).expect("at least two classes")
 }
@@ -57,7 +61,7 @@ inventory::submit! {
             source: include_str!("margin.rs"),
             parameters: &[],
             example: "",
-            traits: Traits::Loss,
+            traits: Traits::Loss(LossTraits::TWO_CLASSES),
         },
         build: &|_, _| Ok(Box::new(Margin)),
     }

@@ -4,7 +4,10 @@
 //! precision, costs nothing beside a propagation and keeps saturated softmax outputs from rounding to a zero gradient.
 
 mod cross_entropy;
+mod dlr;
+mod dlr_targeted;
 mod margin;
+mod max_mahalanobis;
 
 pub use cross_entropy::CrossEntropy;
 pub use margin::{Margin, margin, strongest_rival};
@@ -37,25 +40,43 @@ fn row_by_row(
     derivatives: &mut [f32],
     row: impl Fn(&[f32], usize, &mut [f32]) -> f32,
 ) -> Vec<f32> {
+    each_row(logits, labels, targets, derivatives, |logits, label, target, derivative| {
+        let (class, sign) = target.map_or((label, 1.0), |target| (target, -1.0));
+        let value = row(logits, class, derivative);
+        derivative.iter_mut().for_each(|derivative| *derivative *= sign);
+        sign * value
+    })
+}
+
+/// Evaluates a loss that is more than one function of the class, row by row.
+///
+/// `row` takes logits, label and target, writes the derivative and gives the value.
+fn each_row(
+    logits: &Logits,
+    labels: &[u32],
+    targets: &[Option<u32>],
+    derivatives: &mut [f32],
+    row: impl Fn(&[f32], usize, Option<usize>, &mut [f32]) -> f32,
+) -> Vec<f32> {
     let aims = labels.iter().zip(targets);
     let rows = logits.rows().zip(derivatives.chunks_exact_mut(logits.classes())).zip(aims);
     let values = rows.map(|((logits, derivative), (label, target))| {
-        let (class, sign) = target.map_or((*label, 1.0), |target| (target, -1.0));
-        let value = row(logits, class as usize, derivative);
-        derivative.iter_mut().for_each(|derivative| *derivative *= sign);
-        sign * value
+        row(logits, *label as usize, target.map(|target| target as usize), derivative)
     });
     values.collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::dlr::Dlr;
+    use super::dlr_targeted::DlrTargeted;
+    use super::max_mahalanobis::MaxMahalanobis;
     use super::*;
 
     #[test]
     fn derivatives_match_finite_differences() {
         let logits = [0.5, -1.0, 2.0, 0.25];
-        let losses: [&dyn Loss; 2] = [&CrossEntropy, &Margin];
+        let losses: [&dyn Loss; 5] = [&CrossEntropy, &Margin, &Dlr, &DlrTargeted, &MaxMahalanobis];
         for (index, loss) in losses.into_iter().enumerate() {
             for target in [None, Some(1)] {
                 let evaluate = |logits: [f32; 4]| {
@@ -76,5 +97,37 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Logits 1, 4, 2, 0 with label 0 and target 3, against the formulas worked out by hand.
+    #[test]
+    fn ratios_of_logits_are_those_of_the_paper() {
+        let value = |loss: &dyn Loss, target, scale: f32| {
+            let logits = Logits::from_values(4, [1.0, 4.0, 2.0, 0.0].map(|logit: f32| scale * logit + 7.0).to_vec());
+            loss.evaluate(&logits, &[0], &[target], &mut [0.0; 4]).unwrap()[0]
+        };
+        for scale in [1.0, 1e-2, 1e4] {
+            let expected: [(&dyn Loss, Option<u32>, f32); 4] = [
+                // The rival is class 1; the third largest is class 0 itself.
+                (&Dlr, None, (4.0 - 1.0) / (4.0 - 1.0)),
+                (&Dlr, Some(3), (0.0 - 4.0) / (4.0 - 1.0)),
+                (&DlrTargeted, Some(3), (0.0 - 1.0) / (4.0 - 0.5 * (1.0 + 0.0))),
+                (&DlrTargeted, None, (4.0 - 1.0) / (4.0 - 0.5 * (1.0 + 0.0))),
+            ];
+            for (at, (loss, target, expected)) in expected.into_iter().enumerate() {
+                assert!((value(loss, target, scale) - expected).abs() < 1e-3, "{at}, logits times {scale}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_adaptive_loss_raises_the_margin_or_the_target_alone() {
+        let derivative = |target| {
+            let mut derivative = [0.0; 3];
+            let logits = Logits::from_values(3, vec![1.0, 4.0, 2.0]);
+            MaxMahalanobis.evaluate(&logits, &[0], &[target], &mut derivative).unwrap();
+            derivative
+        };
+        assert_eq!((derivative(None), derivative(Some(2))), ([-1.0, 1.0, 0.0], [0.0, 0.0, 1.0]));
     }
 }

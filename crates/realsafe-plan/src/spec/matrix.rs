@@ -116,6 +116,7 @@ impl Scope<'_> {
         let pairs = combinations.iter().map(|combination| (combination.attack, combination.model));
         for (attack, model) in pairs.collect::<BTreeSet<_>>() {
             self.check_gradients(&axes.attacks[attack], &axes.models[model]);
+            self.check_losses(&axes.attacks[attack], &axes.models[model]);
         }
         let whole =
             !(axes.models.is_empty() || axes.stacks.is_empty() || axes.attacks.is_empty() || axes.threats.is_empty());
@@ -134,6 +135,22 @@ impl Scope<'_> {
             let message = format!("`{}` needs gradients, but the model `{}` has none", attack.id, model.id);
             let help = format!("leave it out with skip = [{{ attack = \"{}\", model = \"{}\" }}]", attack.id, model.id);
             self.diagnostics.push(Diagnostic::at(&attack.place, message).help(help));
+        }
+    }
+
+    fn check_losses(&mut self, attack: &Named<AttackSpec>, model: &Named<Arc<Chosen>>) {
+        let (Some(spec), Some(chosen)) = (&attack.item, &model.item) else { return };
+        let classes = chosen.component.model().and_then(|traits| (traits.classes)(&chosen.values).ok());
+        for loss in spec.choice.chosen.values.losses() {
+            let needed = loss.component.loss().map_or(0, |traits| traits.fewest_classes);
+            if let Some(classes) = classes.filter(|classes| *classes < needed) {
+                let message = format!(
+                    "the loss `{}` of `{}` needs {needed} classes, but the model `{}` knows {classes}",
+                    loss.component.id, attack.id, model.id
+                );
+                let help = "take another loss, such as loss = \"margin\"";
+                self.diagnostics.push(Diagnostic::at(&attack.place, message).help(help));
+            }
         }
     }
 

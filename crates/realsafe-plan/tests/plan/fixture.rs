@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use realsafe_plan::{
     Access, AttackTraits, Catalogue, Component, Cost, DatasetTraits, DefenseTraits, Diagnostics, Document, Environment,
-    Experiment, Fallback, Goal, GradientMode, ModelTraits, Norm, Origin, Parameter, ParameterKind, RequiredFile,
-    Surrogates, TrainingSpec, Traits, load_spec,
+    Experiment, Fallback, Goal, GradientMode, LossTraits, ModelTraits, Norm, Origin, Parameter, ParameterKind,
+    RequiredFile, Surrogates, TrainingSpec, Traits, load_spec,
 };
 
 const fn parameter(name: &'static str, kind: ParameterKind, fallback: Fallback) -> Parameter {
@@ -67,13 +67,16 @@ static TRANSFER: Component = component(
     }),
 );
 
-static CROSS_ENTROPY: Component = component("cross-entropy", &[], Traits::Loss);
+static CROSS_ENTROPY: Component = component("cross-entropy", &[], Traits::Loss(LossTraits::TWO_CLASSES));
 
 static SHARPENED: Component = component(
     "sharpened",
     &[parameter("temperature", ParameterKind::Number { minimum: 0.0, maximum: 10.0 }, Fallback::Required)],
-    Traits::Loss,
+    Traits::Loss(LossTraits::TWO_CLASSES),
 );
+
+/// Needs one class more than the models here know.
+static CROWDED: Component = component("crowded", &[], Traits::Loss(LossTraits { fewest_classes: 11 }));
 
 static ORACLE: Component = component(
     "oracle",
@@ -163,7 +166,8 @@ static STANDARD: Component = component(
 
 pub(crate) fn catalogue() -> Catalogue {
     let attacks = [&PGD, &TRANSFER, &SQUARE, &BOUNDARY];
-    let others = [&JPEG, &BIT_DEPTH, &CNN, &CNN_RGB, &ORACLE, &PICTURES, &STANDARD, &CROSS_ENTROPY, &SHARPENED];
+    let others =
+        [&JPEG, &BIT_DEPTH, &CNN, &CNN_RGB, &ORACLE, &PICTURES, &STANDARD, &CROSS_ENTROPY, &SHARPENED, &CROWDED];
     Catalogue::new(attacks.into_iter().chain(others)).unwrap()
 }
 

@@ -259,6 +259,16 @@ fn losses_and_surrogates_are_read_and_count() {
 }
 
 #[test]
+fn a_loss_that_needs_more_classes_than_a_model_has_is_an_error() {
+    let text = TRANSFER.replace("{ use = \"sharpened\", temperature = \"1/2\" }", "\"crowded\"");
+    let message = load(&text, &[]).unwrap_err().to_string();
+    assert!(
+        message.contains("the loss `crowded` of `transfer` needs 11 classes, but the model `oracle` knows 10"),
+        "{message}"
+    );
+}
+
+#[test]
 fn plugins_are_found_relative_to_the_file_that_names_them() {
     let directory = tempfile::tempdir().unwrap();
     let folder = directory.path().join("base");

@@ -8,7 +8,7 @@ mod parts;
 
 use realsafe_core::{AttackEntry, ComponentFailure, DefenseEntry, Entry, LossEntry, ModelEntry, Registry, Stop};
 use realsafe_host::{Failure, FailureKind, Interface, Plugin};
-use realsafe_plan::{Component, Cost, Traits, Values, check_component};
+use realsafe_plan::{Component, Cost, LossTraits, Traits, Values, check_component};
 
 pub use conformance::{Finding, conformance};
 
@@ -57,7 +57,10 @@ fn entry(plugin: &Plugin, index: usize) -> Entry {
         }
         Interface::Loss => {
             let build = keep(move |values: &Values, locations: &_| parts::loss(&part, values, locations));
-            Entry::Loss(keep(LossEntry { component: component(plugin, described, Traits::Loss), build }))
+            Entry::Loss(keep(LossEntry {
+                component: component(plugin, described, Traits::Loss(LossTraits::TWO_CLASSES)),
+                build,
+            }))
         }
     }
 }

@@ -123,5 +123,6 @@ fn facts(component: &Component) -> Vec<(&'static str, Value)> {
             vec![("gradients", names(model.differentiable.then_some("exact").into_iter().collect()))]
         }
         Traits::Chain(_) | Traits::Dataset(_) | Traits::Recipe | Traits::Loss => Vec::new(),
+        Traits::Dataset(_) | Traits::Recipe | Traits::Loss(_) => Vec::new(),
     }
 }
