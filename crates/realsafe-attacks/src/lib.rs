@@ -2,8 +2,13 @@
 
 mod bim;
 mod boundary;
+mod dim;
 mod fgsm;
 mod mim;
 mod pgd;
+mod sgm;
 mod shared;
+mod si_ni_fgsm;
 mod square;
+mod tim;
+mod vmi;
