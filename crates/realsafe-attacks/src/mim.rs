@@ -13,7 +13,8 @@
 //! ## References
 //! Dong, Liao, Pang, Su, Zhu, Hu, Li: Boosting Adversarial Attacks with Momentum, CVPR 2018 (arXiv:1710.06081).
 
-use std::sync::Arc;
+use realsafe_core::{AttackEntry, inventory};
+use realsafe_plan::{Component, Origin};
 
 use burn::tensor::Tensor;
 use realsafe_core::projection::sum_per_row;
@@ -68,6 +69,8 @@ impl Attack for Mim {
         state.images.clone()
     }
 }
+use crate::shared::ascent::{ITERATIVE, LOSS, STEP_SIZE, step_size_relative, steps};
+use crate::shared::momentum::{AtIterate, DECAY, Momentum, MomentumAttack};
 
 inventory::submit! {
     AttackEntry {
@@ -76,27 +79,12 @@ inventory::submit! {
             revision: 1,
             origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("mim.rs"),
-            parameters: &[
-                steps("10"),
-                STEP_SIZE,
-                step_size_relative("1"),
-                Parameter {
-                    name: "decay",
-                    kind: ParameterKind::Number { minimum: 0.0, maximum: 10.0 },
-                    unit: "share of the momentum kept per step",
-                    fallback: Fallback::Value("1"),
-                    documentation: "How much of the accumulated gradient is carried over; 0 is BIM.",
-                },
-                LOSS,
-            ],
+            parameters: &[steps("10"), STEP_SIZE, step_size_relative("1"), DECAY, LOSS],
             example: "steps = 10\ndecay = 1.0",
             traits: ITERATIVE,
         },
-        build: &|values, context| Ok(Box::new(Mim {
-            steps: values.count("steps"),
-            step_size: StepSize::from(values),
-            decay: values.number("decay"),
-            loss: context.loss(values, "loss")?,
-        })),
+        build: &|values, context| {
+            Ok(Box::new(MomentumAttack { momentum: Momentum::from(values, context)?, source: AtIterate { residual_decay: None } }))
+        },
     }
 }

@@ -72,6 +72,10 @@ pub trait Attack: Send + Sync + 'static {
     /// Whether every step is like any other, so that a search may shrink the ball between two of them.
     fn is_stationary(&self) -> bool {
         false
+    /// What the gradient through residual branches is multiplied by, in the networks whose gradients it uses: the surrogates
+    /// where they stand in for the victim, else the victim. None leaves them as they are.
+    fn residual_decay(&self) -> Option<f64> {
+        None
     }
 
     /// The state before the first step.
@@ -103,6 +107,9 @@ pub trait Run: Send + Sync {
     /// See [`Stop`].
     fn run(&self, driver: &mut Driver<'_>) -> Result<(), Stop>;
 
+    /// See [`Attack::residual_decay`].
+    fn residual_decay(&self) -> Option<f64>;
+
     /// What looked wrong during the run but did not stop it.
     fn warnings(&self) -> Vec<String>;
 }
@@ -110,6 +117,10 @@ pub trait Run: Send + Sync {
 impl<A: Attack> Run for A {
     fn run(&self, driver: &mut Driver<'_>) -> Result<(), Stop> {
         driver.drive(self)
+    }
+
+    fn residual_decay(&self) -> Option<f64> {
+        Attack::residual_decay(self)
     }
 
     fn warnings(&self) -> Vec<String> {

@@ -46,6 +46,11 @@ impl DefendedModel {
         Self { model, stack }
     }
 
+    /// The same model with [`Model::with_residual_decay`] behind the same defenses.
+    pub fn with_residual_decay(&self, decay: f64) -> Option<Self> {
+        Some(Self { model: self.model.with_residual_decay(decay)?, stack: self.stack.clone() })
+    }
+
     /// The logits `[n, classes]` of images, without a tape.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! Networks as attacks and defenses see them.
 
+use std::sync::Arc;
+
 use burn::tensor::Tensor;
 
 use crate::Stop;
@@ -28,6 +30,12 @@ pub trait Model: Send + Sync {
             let mut gradients = (logits * cotangents).sum().backward();
             Ok(leaf.grad_remove(&mut gradients).unwrap_or_else(|| leaf.inner().zeros_like()))
         }))
+    }
+
+    /// The same network, whose backward pass multiplies the gradient through each residual branch by `decay`; none where it
+    /// has no residual branches.
+    fn with_residual_decay(&self, _decay: f64) -> Option<Arc<dyn Model>> {
+        None
     }
 }
 

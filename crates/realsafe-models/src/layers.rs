@@ -27,6 +27,18 @@ pub(crate) fn convolution(channels: [usize; 2], kernel: usize, stride: usize, pa
         .with_padding(PaddingConfig2d::Explicit(padding, padding, padding, padding))
 }
 
+/// The end of a residual branch: its values as they are, its gradient multiplied by `decay` where there is one.
+pub(crate) fn damped(branch: Tensor<4>, decay: Option<f64>) -> Tensor<4> {
+    match decay {
+        Some(decay) if branch.is_tracked() => {
+            let values = branch.clone().detach();
+            // What is added is zero, whatever its gradient.
+            values.clone() + (branch - values) * decay
+        }
+        _ => branch,
+    }
+}
+
 /// Halves width and height by the largest of each 2x2 pixels.
 pub(crate) fn max_pool(images: Tensor<4>) -> Tensor<4> {
     max_pool2d(images, MaxPoolOptions::new([2, 2]))

@@ -1,5 +1,7 @@
 //! What a network of this crate is, and how one becomes a [`Model`].
 
+use std::sync::Arc;
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use realsafe_core::{Locations, Model, Stop};
@@ -17,6 +19,11 @@ pub(crate) trait Network: Module + Send + Sync + 'static {
 
     /// Logits `[n, classes]` of images `[n, channels, height, width]`.
     fn forward(&self, images: Tensor<4>) -> Tensor<2>;
+
+    /// See [`Model::with_residual_decay`].
+    fn with_residual_decay(self, _decay: f64) -> Option<Self> {
+        None
+    }
 
     /// The same function in the form that is fastest in evaluation state.
     fn folded(self) -> Self {
@@ -41,6 +48,10 @@ impl<N: Network> Evaluation<N> {
 impl<N: Network> Model for Evaluation<N> {
     fn logits(&self, images: Tensor<4>) -> Result<Tensor<2>, Stop> {
         Ok(self.0.forward(images))
+    }
+
+    fn with_residual_decay(&self, decay: f64) -> Option<Arc<dyn Model>> {
+        Some(Arc::new(Self(self.0.clone().with_residual_decay(decay)?)))
     }
 }
 

@@ -1,12 +1,14 @@
 //! Computes one cell.
 
+use std::sync::Arc;
+
 use rand::RngExt;
 use realsafe_core::random::{Purpose, StreamKey, stream};
 use realsafe_core::{
     ComponentFailure, Control, DefendedModel, Draws, Driver, Judged, Judgement, Logits, Member, Recorded, Samples,
     Stop, Task, Verdict,
 };
-use realsafe_plan::{Access, Cell, Cost, Number, TargetRule};
+use realsafe_plan::{Access, Cell, Chosen, Cost, Number, TargetRule};
 use realsafe_results::{Adversarials, CellRecord, MemberRecord, Outcome, Spent, Status, TracePoint};
 
 use crate::workshop::{BuildError, BuiltMember, Workshop};
@@ -71,12 +73,28 @@ pub(crate) fn compute(
 ) -> Result<CellRecord, CellError> {
     let Prepared { samples, model, predictions, targets } = prepare(cell, workshop)?;
     let attacks = workshop.attacks(cell)?;
+    let Prepared { samples, mut model, predictions, targets } = prepare(cell, workshop)?;
+    let attack = workshop.attack(cell)?;
+    let mut surrogates = workshop.surrogates(cell)?;
+    let transfers = cell.attack.access() == Access::Nothing;
+    if let Some(decay) = attack.residual_decay() {
+        let damp = |(network, chosen): (&mut DefendedModel, &Arc<Chosen>)| {
+            let damped = network.with_residual_decay(decay);
+            *network = damped.ok_or_else(|| BuildError::without_branches(&cell.attack.chosen, chosen))?;
+            Ok(())
+        };
+        if transfers {
+            surrogates.iter_mut().zip(&cell.attack.surrogates).try_for_each(damp)
+        } else {
+            damp((&mut model, &cell.model))
+        }?;
+    }
     let shape = samples.shape;
     let task = Task {
         model,
-        surrogates: workshop.surrogates(cell)?,
+        surrogates,
         ensemble: cell.attack.ensemble,
-        transfers: cell.attack.access() == Access::Nothing,
+        transfers,
         samples,
         indices: cell.samples.clone(),
         targets: targets.clone(),

@@ -26,6 +26,14 @@ impl BuildError {
         Self { kind: chosen.component.kind().name(), id: chosen.id.clone(), reason }
     }
 
+    pub(crate) fn without_branches(attack: &Chosen, model: &Chosen) -> Self {
+        let reason = format!(
+            "it needs gradients of residual networks, and the model `{}` (`{}`) has no residual branches that it knows of",
+            model.id, model.component.id
+        );
+        Self::new(attack, reason)
+    }
+
     pub(crate) fn without_targets(data: &Chosen) -> Self {
         Self::new(data, "the threat model takes targets from the dataset, which has none".to_owned())
     }
@@ -140,10 +148,9 @@ impl Workshop {
         members.iter().map(|member| build(&member.chosen, member.restarts, member.eot)).collect()
     }
 
-    /// The networks whose gradients the attack of a cell uses.
+    /// The networks that the attack of a cell uses beside its victim.
     pub(crate) fn surrogates(&self, cell: &Cell) -> Result<Vec<DefendedModel>, BuildError> {
-        let surrogates = cell.attack.surrogates.iter();
-        surrogates.map(|surrogate| Ok(DefendedModel::new(self.model(surrogate)?, Vec::new()))).collect()
+        cell.attack.surrogates.iter().map(|surrogate| self.defended(surrogate, &[])).collect()
     }
 
     /// The logits of the clean images of a cell, computed once for all attacks on them.

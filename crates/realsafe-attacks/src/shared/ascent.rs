@@ -8,7 +8,7 @@ use realsafe_core::projection::{per_row, project, steepest};
 use realsafe_core::random::Purpose;
 use realsafe_core::{Attack, Batch, Gradients, Loss, Role, Stop, fill_ball, fill_uniform, length, state};
 use realsafe_plan::{
-    Access, AttackTraits, Cost, Fallback, Goal, Norm, Parameter, ParameterKind, Surrogates, Traits, Values,
+    Access, AttackTraits, Cost, Fallback, FromValues, Goal, Norm, Parameter, ParameterKind, Surrogates, Traits, Values,
 };
 
 /// The number of steps.
@@ -52,14 +52,19 @@ pub(crate) const LOSS: Parameter = Parameter {
 };
 
 /// What attacks of one gradient per step have in common.
-pub(crate) const ITERATIVE: Traits = Traits::Attack(AttackTraits {
-    access: Access::Gradients,
-    surrogates: Surrogates::Transfer,
-    norms: &Norm::DENSE,
-    goals: &Goal::ALL,
-    minimises_distance: false,
-    cost: &|values| Ok(Cost::gradient(values.count("steps"))),
-});
+pub(crate) const ITERATIVE: Traits = iterative(&|values| Ok(Cost::gradient(values.count("steps"))));
+
+/// What attacks have in common that go along gradients, whatever these cost.
+pub(crate) const fn iterative(cost: FromValues<Result<Cost, String>>) -> Traits {
+    Traits::Attack(AttackTraits {
+        access: Access::Gradients,
+        surrogates: Surrogates::Transfer,
+        norms: &Norm::DENSE,
+        goals: &Goal::ALL,
+        minimises_distance: false,
+        cost,
+    })
+}
 
 /// The length of a step, absolute or as a share of each row's radius.
 pub(crate) enum StepSize {
@@ -78,12 +83,16 @@ impl StepSize {
 
     /// Steps from `images` along the steepest direction of `gradient`, back into the ball and the box.
     pub(crate) fn advance(&self, batch: &Batch, images: Tensor<4>, gradient: Tensor<4>) -> Result<Tensor<4>, Stop> {
-        let lengths: Vec<f32> = match self {
+        let moved = images + steepest(batch.norm, gradient) * per_row(&self.lengths(batch), &batch.images);
+        project(batch.norm, moved, &batch.images, &per_row(&batch.eps, &batch.images))
+    }
+
+    /// The length of a step of each row.
+    pub(crate) fn lengths(&self, batch: &Batch) -> Vec<f32> {
+        match self {
             Self::Absolute(length) => vec![*length; batch.len()],
             Self::ShareOfEps(share) => batch.eps.iter().map(|eps| share * eps).collect(),
-        };
-        let moved = images + steepest(batch.norm, gradient) * per_row(&lengths, &batch.images);
-        project(batch.norm, moved, &batch.images, &per_row(&batch.eps, &batch.images))
+        }
     }
 }
 

@@ -4,3 +4,6 @@ pub(crate) mod adam;
 pub(crate) mod apgd;
 pub(crate) mod ascent;
 pub(crate) mod nearest;
+pub(crate) mod diversity;
+pub(crate) mod momentum;
+pub(crate) mod separable;

@@ -10,6 +10,8 @@ use crate::bench::{Linear, Setting, TwoLayers, linear_problem, run, run_on, samp
 
 /// Attacks that draw no random numbers where there is a gradient.
 const DETERMINISTIC: [&str; 7] = ["bim", "cw", "ddn", "deepfool", "fgsm", "fmn", "mim"];
+/// Attacks that draw no random numbers.
+const DETERMINISTIC: [&str; 6] = ["bim", "fgsm", "mim", "sgm", "si-ni-fgsm", "tim"];
 
 /// Every registered attack, with parameters that make it short.
 fn attacks() -> Vec<(&'static str, &'static str, &'static AttackTraits)> {

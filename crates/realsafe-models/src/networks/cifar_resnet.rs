@@ -26,7 +26,7 @@ use burn::tensor::{Device, Tensor};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
 use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
-use crate::layers::{Normalisation, WEIGHTS, convolution, fold, linear_by_rows};
+use crate::layers::{Normalisation, WEIGHTS, convolution, damped, fold, linear_by_rows};
 use crate::network::{Network, build};
 use crate::training::trainable;
 
@@ -52,6 +52,9 @@ struct Block {
     /// Channels of zeros in front of and behind the subsampled input, where the shortcut pads.
     #[module(skip)]
     padding: Option<(usize, usize)>,
+    /// What the gradient through the branch is multiplied by.
+    #[module(skip)]
+    residual_decay: Option<f64>,
 }
 
 /// A shortcut that learns.
@@ -81,6 +84,7 @@ impl Block {
             bn2: Some(BatchNormConfig::new(output).init(device)),
             shortcut: projection,
             padding: padding.filter(|_| added > 0),
+            residual_decay: None,
         }
     }
 
@@ -92,7 +96,7 @@ impl Block {
             (None, Some(channels)) => every_second_pixel(input).pad([channels, (0, 0), (0, 0)], 0.0),
             (None, None) => input,
         };
-        relu(hidden + shortcut)
+        relu(damped(hidden, self.residual_decay) + shortcut)
     }
 
     fn folded(mut self) -> Self {
@@ -159,6 +163,12 @@ impl Network for CifarResNet {
         let hidden = blocks.fold(hidden, |hidden, block| block.forward(hidden));
         let pooled = hidden.flatten::<3>(2, 3).mean_dim(2).squeeze_dim(2);
         linear_by_rows(&self.linear, pooled)
+    }
+
+    fn with_residual_decay(mut self, decay: f64) -> Option<Self> {
+        let blocks = self.layer1.iter_mut().chain(&mut self.layer2).chain(&mut self.layer3);
+        blocks.for_each(|block| block.residual_decay = Some(decay));
+        Some(self)
     }
 
     fn folded(mut self) -> Self {

@@ -21,7 +21,7 @@ use burn::tensor::{Device, Tensor};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
 use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
-use crate::layers::{Normalisation, WEIGHTS, convolution, linear_by_rows};
+use crate::layers::{Normalisation, WEIGHTS, convolution, damped, linear_by_rows};
 use crate::network::{Network, build};
 use crate::training::trainable;
 
@@ -44,6 +44,9 @@ struct Block {
     conv1: Conv2d,
     conv2: Conv2d,
     shortcut: Option<Conv2d>,
+    /// What the gradient through the branch is multiplied by.
+    #[module(skip)]
+    residual_decay: Option<f64>,
 }
 
 impl Block {
@@ -53,6 +56,7 @@ impl Block {
             conv1: convolution([input, output], 3, stride, 1).init(device),
             conv2: convolution([output, output], 3, 1, 1).init(device),
             shortcut,
+            residual_decay: None,
         }
     }
 
@@ -62,7 +66,7 @@ impl Block {
             Some(shortcut) => shortcut.forward(input),
             None => input,
         };
-        relu(self.conv2.forward(hidden) + shortcut)
+        relu(damped(self.conv2.forward(hidden), self.residual_decay) + shortcut)
     }
 }
 
@@ -91,6 +95,12 @@ impl Network for SmallResNet {
         let hidden = blocks.fold(hidden, |hidden, block| block.forward(hidden));
         let hidden = relu(linear_by_rows(&self.linear1, hidden.flatten(1, 3)));
         linear_by_rows(&self.linear2, hidden)
+    }
+
+    fn with_residual_decay(mut self, decay: f64) -> Option<Self> {
+        let blocks = self.layer1.iter_mut().chain(&mut self.layer2);
+        blocks.for_each(|block| block.residual_decay = Some(decay));
+        Some(self)
     }
 }
 
