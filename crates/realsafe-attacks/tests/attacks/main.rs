@@ -4,5 +4,6 @@ mod bench;
 mod closed_form;
 mod counting;
 mod invariants;
+mod prior_guided;
 mod reference;
 mod registration;
