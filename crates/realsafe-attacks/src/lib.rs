@@ -3,6 +3,7 @@
 mod apgd;
 mod apgd_t;
 mod autoattack;
+mod bandits;
 mod bim;
 mod boundary;
 mod chain;
@@ -13,7 +14,9 @@ mod dim;
 mod fgsm;
 mod fmn;
 mod mim;
+mod p_rgf;
 mod pgd;
+mod rgf;
 mod sgm;
 mod shared;
 mod si_ni_fgsm;

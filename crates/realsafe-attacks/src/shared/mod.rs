@@ -7,3 +7,5 @@ pub(crate) mod nearest;
 pub(crate) mod diversity;
 pub(crate) mod momentum;
 pub(crate) mod separable;
+pub(crate) mod finite_differences;
+pub(crate) mod grid;

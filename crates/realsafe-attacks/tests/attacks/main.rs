@@ -6,6 +6,7 @@ mod chains;
 mod closed_form;
 mod counting;
 mod invariants;
+mod prior_guided;
 mod randomised;
 mod reference;
 mod registration;
