@@ -2,8 +2,11 @@
 
 mod bim;
 mod boundary;
+mod evolutionary;
 mod fgsm;
+mod hop_skip_jump;
 mod mim;
 mod pgd;
+mod rays;
 mod shared;
 mod square;

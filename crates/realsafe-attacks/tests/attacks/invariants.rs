@@ -8,8 +8,8 @@ use realsafe_plan::{Access, AttackTraits, Budget, Goal, Norm, Success};
 
 use crate::bench::{Linear, Setting, TwoLayers, linear_problem, run, run_on, samples, scatter};
 
-/// Attacks that draw no random numbers.
-const DETERMINISTIC: [&str; 3] = ["bim", "fgsm", "mim"];
+/// Attacks that draw no random numbers; `rays` does only where neither white nor black is a start.
+const DETERMINISTIC: [&str; 4] = ["bim", "fgsm", "mim", "rays"];
 
 /// Every registered attack, with parameters that make it short.
 fn attacks() -> Vec<(&'static str, &'static str, &'static AttackTraits)> {
