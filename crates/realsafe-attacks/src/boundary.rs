@@ -2,7 +2,8 @@
 //!
 //! ## What it does
 //! First looks for a start: images of uniform noise, then images of the same dataset, in an order of the sample's own,
-//! until one fulfils the goal. Then, from the current adversarial at distance d, draws a Gaussian direction, removes its part
+//! until one fulfils the goal; with a target the images of its class come first. Ten bisections of the line to the clean image bring it near
+//! the boundary. Then, from the current adversarial at distance d, draws a Gaussian direction, removes its part
 //! along the line to the clean image, scales it to spherical-step · d, goes back to the sphere of radius d, moves
 //! source-step · d towards the clean image, and keeps the candidate if it is adversarial. Up to max-directions
 //! candidates are tried per walking step. On every tenth one the point on the sphere is queried first, and skipped if it is not
@@ -24,124 +25,105 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use burn::tensor::Tensor;
-use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use realsafe_core::random::Purpose;
-use realsafe_core::{Attack, AttackEntry, Batch, Labels, Role, Samples, Stop, fill_gaussian, inventory, read, state};
-use realsafe_plan::{
-    Access, AttackTraits, Component, Cost, Fallback, Goal, Norm, Origin, Parameter, ParameterKind, Surrogates, Traits,
-};
+use realsafe_core::{AttackEntry, fill_gaussian, inventory};
+use realsafe_plan::{Component, Fallback, Norm, Origin, Parameter, ParameterKind};
 
-/// Images of noise that are tried before images of the dataset.
-const NOISE_STARTS: usize = 20;
+use crate::shared::starts::{Kind, Starts};
+use crate::shared::walk::{self, Walk, Walker};
+
 /// How many spherical points are known before the step sizes adapt.
 const SPHERICAL_WINDOW: usize = 100;
 /// How many candidates are known before the step sizes adapt.
 const SOURCE_WINDOW: usize = 30;
 
 struct Boundary {
-    queries: u64,
     max_directions: u64,
     spherical_step: f64,
     source_step: f64,
     step_adaptation: f64,
-    pool: Arc<Samples>,
-}
-
-state! {
-    struct Walk {
-        walkers: Vec<Walker>,
-    }
 }
 
 /// One sample's walk.
 #[derive(Clone)]
-struct Walker {
+struct Wanderer {
     clean: Arc<[f32]>,
-    /// Images of the dataset that are still to be tried as a start, last first.
-    starts: Vec<usize>,
-    tried: usize,
-    /// The current adversarial, once a start is found.
-    current: Option<Vec<f32>>,
+    current: Vec<f32>,
     step: u64,
     directions: u64,
     spherical_step: f64,
     source_step: f64,
     spherical: VecDeque<bool>,
     source: VecDeque<bool>,
-    /// What the last query was, and what follows if it was adversarial.
     asked: Asked,
 }
 
+/// What the last query was, and what follows if it was adversarial.
 #[derive(Clone)]
 enum Asked {
-    Start(Vec<f32>),
     Sphere { candidate: Vec<f32> },
-    Candidate { image: Vec<f32>, counted: bool },
+    Candidate { counted: bool },
 }
 
-impl Walker {
-    /// The next image to query.
-    fn ask(&mut self, boundary: &Boundary, random: &mut ChaCha8Rng) -> Vec<f32> {
-        let Some(current) = &self.current else {
-            let image = self.next_start(&boundary.pool, random);
-            self.asked = Asked::Start(image.clone());
-            return image;
-        };
-        if let Asked::Sphere { candidate } = &mut self.asked {
-            let image = std::mem::take(candidate);
-            self.asked = Asked::Candidate { image: image.clone(), counted: true };
-            return image;
+impl Walker for Wanderer {
+    type Settings = Boundary;
+
+    fn approach(_: &Boundary, _: Norm, _: usize) -> Option<f64> {
+        Some(walk::NEAR)
+    }
+
+    fn begin(boundary: &Boundary, _: Norm, clean: &Arc<[f32]>, start: Vec<f32>) -> Self {
+        Self {
+            clean: Arc::clone(clean),
+            current: start,
+            step: 1,
+            directions: 0,
+            spherical_step: boundary.spherical_step,
+            source_step: boundary.source_step,
+            spherical: VecDeque::new(),
+            source: VecDeque::new(),
+            asked: Asked::Candidate { counted: false },
         }
-        let (sphere, candidate) = propose(&self.clean, current, self.spherical_step, self.source_step, random);
+    }
+
+    fn ask(&mut self, _: &Boundary, random: &mut ChaCha8Rng) -> Vec<f32> {
+        if let Asked::Sphere { candidate } = &mut self.asked {
+            let candidate = std::mem::take(candidate);
+            self.asked = Asked::Candidate { counted: true };
+            return candidate;
+        }
+        let (sphere, candidate) = propose(&self.clean, &self.current, self.spherical_step, self.source_step, random);
         if self.step.is_multiple_of(10) {
             self.asked = Asked::Sphere { candidate };
             return sphere;
         }
-        self.asked = Asked::Candidate { image: candidate.clone(), counted: false };
+        self.asked = Asked::Candidate { counted: false };
         candidate
     }
 
-    fn next_start(&mut self, pool: &Samples, random: &mut ChaCha8Rng) -> Vec<f32> {
-        self.tried += 1;
-        let size = self.clean.len();
-        let start = if self.tried > NOISE_STARTS { self.starts.pop() } else { None };
-        match start {
-            Some(index) => pool.pixels[index * size..(index + 1) * size].to_vec(),
-            None => (0..size).map(|_| random.random()).collect(),
-        }
-    }
-
-    /// Takes the answer to the last query.
-    fn learn(&mut self, adversarial: bool, boundary: &Boundary) {
-        match std::mem::replace(&mut self.asked, Asked::Candidate { image: Vec::new(), counted: false }) {
-            Asked::Start(image) => {
-                if adversarial {
-                    self.current = Some(image);
-                    self.step = 1;
-                }
-            }
-            Asked::Sphere { candidate } => {
+    fn learn(&mut self, boundary: &Boundary, image: &[f32], adversarial: bool) {
+        match self.asked {
+            Asked::Sphere { .. } => {
                 remember(&mut self.spherical, adversarial, SPHERICAL_WINDOW);
-                if adversarial {
-                    self.asked = Asked::Sphere { candidate };
-                } else {
+                if !adversarial {
+                    self.asked = Asked::Candidate { counted: false };
                     self.next_direction(false, boundary);
                 }
             }
-            Asked::Candidate { image, counted } => {
+            Asked::Candidate { counted } => {
                 if counted {
                     remember(&mut self.source, adversarial, SOURCE_WINDOW);
                 }
                 if adversarial {
-                    self.current = Some(image);
+                    self.current.copy_from_slice(image);
                 }
                 self.next_direction(adversarial, boundary);
             }
         }
     }
+}
 
+impl Wanderer {
     fn next_direction(&mut self, accepted: bool, boundary: &Boundary) {
         self.directions += 1;
         if accepted || self.directions >= boundary.max_directions {
@@ -217,82 +199,15 @@ fn length(vector: &[f64]) -> f64 {
     vector.iter().map(|value| value * value).sum::<f64>().sqrt().max(f64::MIN_POSITIVE)
 }
 
-impl Attack for Boundary {
-    type Door = dyn Labels;
-    type State = Walk;
-
-    fn steps(&self) -> u32 {
-        u32::try_from(self.queries).unwrap_or(u32::MAX)
-    }
-
-    fn step_cost(&self) -> Cost {
-        Cost::forward(1)
-    }
-
-    fn start(&self, _: &mut Self::Door, batch: &Batch) -> Result<Walk, Stop> {
-        let [channels, height, width] = batch.shape();
-        let clean = read(batch.images.clone())?;
-        let walker = |(row, clean): (usize, &[f32])| Walker {
-            clean: Arc::from(clean),
-            starts: self.starts(batch, row),
-            tried: 0,
-            current: None,
-            step: 0,
-            directions: 0,
-            spherical_step: self.spherical_step,
-            source_step: self.source_step,
-            spherical: VecDeque::new(),
-            source: VecDeque::new(),
-            asked: Asked::Start(Vec::new()),
-        };
-        Ok(Walk { walkers: clean.chunks_exact(channels * height * width).enumerate().map(walker).collect() })
-    }
-
-    fn step(&self, victim: &mut Self::Door, batch: &Batch, state: &mut Walk) -> Result<(), Stop> {
-        let ask = |(row, walker): (usize, &mut Walker)| walker.ask(self, &mut batch.stream(row, Purpose::Step));
-        let images: Vec<Vec<f32>> = state.walkers.iter_mut().enumerate().map(ask).collect();
-        let labels = victim.labels(batch, &batch.upload(images.concat()), Role::Iterate)?;
-        for (row, (walker, label)) in state.walkers.iter_mut().zip(labels).enumerate() {
-            walker.learn(batch.reached(row, label), self);
-        }
-        Ok(())
-    }
-
-    fn iterates(&self, batch: &Batch, state: &Walk) -> Tensor<4> {
-        let images = state.walkers.iter().map(|walker| walker.current.as_deref().unwrap_or(&walker.clean));
-        batch.upload(images.collect::<Vec<_>>().concat())
-    }
-}
-
-impl Boundary {
-    /// The images of the pool that may fulfil the goal of a row, in an order of its own.
-    fn starts(&self, batch: &Batch, row: usize) -> Vec<usize> {
-        let fits = |label: u32| batch.goal.reached(label, batch.labels[row], batch.targets[row]);
-        let mut starts: Vec<usize> =
-            (0..self.pool.labels.len()).filter(|&index| fits(self.pool.labels[index])).collect();
-        let mut random = batch.stream(row, Purpose::Start);
-        for place in (1..starts.len()).rev() {
-            starts.swap(place, random.random_range(0..=place));
-        }
-        starts
-    }
-}
-
 inventory::submit! {
     AttackEntry {
         component: Component {
             id: "boundary",
-            revision: 1,
+            revision: 2,
             origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("boundary.rs"),
             parameters: &[
-                Parameter {
-                    name: "queries",
-                    kind: ParameterKind::Count { minimum: 1, maximum: 10_000_000 },
-                    unit: "queries",
-                    fallback: Fallback::Value("20000"),
-                    documentation: "How many images are sent, those tried as a start included.",
-                },
+                walk::QUERIES,
                 Parameter {
                     name: "max-directions",
                     kind: ParameterKind::Count { minimum: 1, maximum: 10_000 },
@@ -323,22 +238,17 @@ inventory::submit! {
                 },
             ],
             example: "queries = 2000",
-            traits: Traits::Attack(AttackTraits {
-                access: Access::Labels,
-                surrogates: Surrogates::Unused,
-                norms: &[Norm::L2],
-                goals: &Goal::ALL,
-                minimises_distance: true,
-                cost: &|values| Ok(Cost::forward(values.count("queries"))),
-            }),
+            traits: walk::traits(&[Norm::L2]),
         },
-        build: &|values, context| Ok(Box::new(Boundary {
+        build: &|values, context| Ok(Box::new(Walk::<Wanderer> {
             queries: values.count("queries"),
-            max_directions: values.count("max-directions"),
-            spherical_step: values.number("spherical-step"),
-            source_step: values.number("source-step"),
-            step_adaptation: values.number("step-adaptation"),
-            pool: Arc::clone(&context.pool),
+            starts: Starts::new(Kind::Images, context),
+            settings: Boundary {
+                max_directions: values.count("max-directions"),
+                spherical_step: values.number("spherical-step"),
+                source_step: values.number("source-step"),
+                step_adaptation: values.number("step-adaptation"),
+            },
         })),
     }
 }

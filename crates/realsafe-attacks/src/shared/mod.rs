@@ -9,3 +9,5 @@ pub(crate) mod momentum;
 pub(crate) mod separable;
 pub(crate) mod finite_differences;
 pub(crate) mod grid;
+pub(crate) mod starts;
+pub(crate) mod walk;
