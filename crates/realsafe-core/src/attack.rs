@@ -72,6 +72,8 @@ pub trait Attack: Send + Sync + 'static {
     /// Whether every step is like any other, so that a search may shrink the ball between two of them.
     fn is_stationary(&self) -> bool {
         false
+    }
+
     /// What the gradient through residual branches is multiplied by, in the networks whose gradients it uses: the surrogates
     /// where they stand in for the victim, else the victim. None leaves them as they are.
     fn residual_decay(&self) -> Option<f64> {

@@ -82,7 +82,7 @@ mod tests {
 
     fn reduced(levels: f64, equal: bool, pixels: [f32; 5]) -> Vec<f32> {
         let images = Tensor::<1>::from_floats(pixels, &Device::flex()).reshape([1, 1, 1, 5]);
-        BitDepth { levels, equal }.forward(images).unwrap().into_data().try_into_vec().unwrap()
+        BitDepth { levels, equal }.forward(images, &Draws::none(1)).unwrap().into_data().try_into_vec().unwrap()
     }
 
     #[test]

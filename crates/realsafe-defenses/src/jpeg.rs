@@ -113,7 +113,10 @@ mod tests {
         for channels in [1, 3] {
             let error = |quality| {
                 let jpeg = Jpeg { quality, sampling: SamplingFactor::R_4_2_0 };
-                (jpeg.forward(smooth(channels)).unwrap() - smooth(channels)).abs().max().into_scalar::<f32>()
+                (jpeg.forward(smooth(channels), &Draws::none(1)).unwrap() - smooth(channels))
+                    .abs()
+                    .max()
+                    .into_scalar::<f32>()
             };
             assert!(error(100) < 0.02, "{}", error(100));
             assert!(error(1) > error(100));

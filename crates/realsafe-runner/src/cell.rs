@@ -71,17 +71,15 @@ pub(crate) fn compute(
     control: Control<'_>,
     keep_images: bool,
 ) -> Result<CellRecord, CellError> {
-    let Prepared { samples, model, predictions, targets } = prepare(cell, workshop)?;
-    let attacks = workshop.attacks(cell)?;
     let Prepared { samples, mut model, predictions, targets } = prepare(cell, workshop)?;
-    let attack = workshop.attack(cell)?;
+    let attacks = workshop.attacks(cell)?;
     let mut surrogates = workshop.surrogates(cell)?;
     let transfers = cell.attack.access() == Access::Nothing;
-    if let Some(decay) = attack.residual_decay() {
+    if let Some(decay) = attacks.iter().find_map(|member| member.attack.residual_decay()) {
         let damp = |(network, chosen): (&mut DefendedModel, &Arc<Chosen>)| {
             let damped = network.with_residual_decay(decay);
             *network = damped.ok_or_else(|| BuildError::without_branches(&cell.attack.chosen, chosen))?;
-            Ok(())
+            Ok::<(), BuildError>(())
         };
         if transfers {
             surrogates.iter_mut().zip(&cell.attack.surrogates).try_for_each(damp)

@@ -3,11 +3,11 @@
 pub(crate) mod adam;
 pub(crate) mod apgd;
 pub(crate) mod ascent;
-pub(crate) mod nearest;
 pub(crate) mod diversity;
-pub(crate) mod momentum;
-pub(crate) mod separable;
 pub(crate) mod finite_differences;
 pub(crate) mod grid;
+pub(crate) mod momentum;
+pub(crate) mod nearest;
+pub(crate) mod separable;
 pub(crate) mod starts;
 pub(crate) mod walk;

@@ -141,6 +141,10 @@ impl<S: Source> Attack for MomentumAttack<S> {
         self.source.residual_decay()
     }
 
+    fn is_stationary(&self) -> bool {
+        self.momentum.steps > 1
+    }
+
     fn start(&self, _: &mut Self::Door, batch: &Batch) -> Result<Walk, Stop> {
         Ok(Walk::start(batch))
     }

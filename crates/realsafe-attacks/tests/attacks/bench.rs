@@ -160,20 +160,19 @@ pub(crate) fn drive(
     indices: &[u32],
     setting: &Setting,
 ) -> Result<(Vec<Judgement>, Vec<Recorded>), Stop> {
-    let model = DefendedModel::new(Arc::clone(model), setting.stack.clone());
     // A model without residual branches is its own damped version.
-    let bare = |model: &Arc<dyn Model>| {
+    let behind = |model: &Arc<dyn Model>, stack| {
         let damped = attack.residual_decay().and_then(|decay| model.with_residual_decay(decay));
-        DefendedModel::new(damped.unwrap_or_else(|| Arc::clone(model)), Vec::new())
+        DefendedModel::new(damped.unwrap_or_else(|| Arc::clone(model)), stack)
     };
-    let model = bare(model);
+    let model = behind(model, setting.stack.clone());
     let device = Device::flex();
     let clean = model.judge(samples, &Draws::none(samples.labels.len()), &device)?;
     let classes = u32::try_from(clean.classes()).unwrap();
     let target = |label: &u32| setting.goal.has_target().then_some((label + 1) % classes);
     let task = Task {
         model,
-        surrogates: setting.surrogates.iter().map(bare).collect(),
+        surrogates: setting.surrogates.iter().map(|model| behind(model, Vec::new())).collect(),
         ensemble: setting.ensemble,
         transfers: setting.transfers,
         samples: samples.clone(),

@@ -8,12 +8,9 @@ use realsafe_plan::{Access, AttackTraits, Budget, Norm, Success};
 
 use crate::bench::{Linear, Setting, TwoLayers, linear_problem, run, run_on, samples, scatter};
 
-/// Attacks that draw no random numbers where there is a gradient.
-const DETERMINISTIC: [&str; 7] = ["bim", "cw", "ddn", "deepfool", "fgsm", "fmn", "mim"];
-/// Attacks that draw no random numbers.
-const DETERMINISTIC: [&str; 6] = ["bim", "fgsm", "mim", "sgm", "si-ni-fgsm", "tim"];
-/// Attacks that draw no random numbers; `rays` does only where neither white nor black is a start.
-const DETERMINISTIC: [&str; 4] = ["bim", "fgsm", "mim", "rays"];
+/// Attacks that draw no random numbers where there is a gradient; `rays` does only where neither white nor black is a start.
+const DETERMINISTIC: [&str; 11] =
+    ["bim", "cw", "ddn", "deepfool", "fgsm", "fmn", "mim", "rays", "sgm", "si-ni-fgsm", "tim"];
 
 /// Every registered attack, with parameters that make it short.
 fn attacks() -> Vec<(&'static str, &'static str, &'static AttackTraits)> {

@@ -42,7 +42,6 @@ pub(super) fn rise_of_rival(logits: &[f32], class: usize, derivative: &mut [f32]
 /// # Panics
 /// If there is no other class.
 pub fn strongest_rival(logits: &[f32], class: usize) -> usize {
-pub(super) fn strongest_rival(logits: &[f32], class: usize) -> usize {
     let others = (0..logits.len()).filter(|other| *other != class);
     others.reduce(|best, other| if logits[other] > logits[best] { other } else { best }).expect("at least two classes")
 }
