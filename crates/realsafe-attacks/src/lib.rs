@@ -2,6 +2,8 @@
 
 mod bim;
 mod boundary;
+mod fab;
+mod fab_t;
 mod fgsm;
 mod mim;
 mod pgd;

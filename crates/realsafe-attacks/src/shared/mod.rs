@@ -1,3 +1,6 @@
 //! What several attacks have in common.
 
 pub(crate) mod ascent;
+pub(crate) mod bumps;
+pub(crate) mod fab;
+mod hyperplane;

@@ -9,7 +9,7 @@ use realsafe_plan::{Access, AttackTraits, Budget, Goal, Norm, Success};
 use crate::bench::{Linear, Setting, TwoLayers, linear_problem, run, run_on, samples, scatter};
 
 /// Attacks that draw no random numbers.
-const DETERMINISTIC: [&str; 3] = ["bim", "fgsm", "mim"];
+const DETERMINISTIC: [&str; 5] = ["bim", "fab", "fab-t", "fgsm", "mim"];
 
 /// Every registered attack, with parameters that make it short.
 fn attacks() -> Vec<(&'static str, &'static str, &'static AttackTraits)> {
