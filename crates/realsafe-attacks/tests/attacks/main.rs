@@ -3,6 +3,8 @@
 mod bench;
 mod closed_form;
 mod counting;
+mod fab;
 mod invariants;
 mod reference;
 mod registration;
+mod square;
