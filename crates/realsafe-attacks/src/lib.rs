@@ -12,6 +12,8 @@ mod ddn;
 mod deepfool;
 mod dim;
 mod evolutionary;
+mod fab;
+mod fab_t;
 mod fgsm;
 mod fmn;
 mod hop_skip_jump;

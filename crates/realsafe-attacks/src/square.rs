@@ -1,33 +1,46 @@
-//! Square attack (linf): random search over square patches at the corners of the ball, from scores alone.
+//! Square attack (linf, l2 and l1): random search over square windows, from scores alone.
 //!
 //! ## What it does
-//! Starts with vertical stripes of ±eps, one sign per column and channel. Each query recolours one square, with one
-//! sign per channel, clips to the ball and the box, and keeps the change when the margin of the label falls (or that
-//! of the target rises) or the goal is reached. The share of the image that a square covers starts at initial-share
-//! and is halved after queries 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000.
+//! Each query changes one square window of the best image so far, and the change is kept when the margin of the label
+//! falls (or that of the target rises) or the goal is reached. The share of the image that a window covers starts at
+//! initial-share and is halved after queries 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000.
 //!
-//! Every sample draws its own squares, at all positions where they fit; AutoAttack's implementation shares them within a
+//! For linf it starts with vertical stripes of ±eps, one sign per column and channel. A query recolours the window with one sign
+//! per channel and clips to the ball and the box.
+//!
+//! For l2 and l1 it starts with a grid of bumps, five along the shorter side, one sign per bump and channel. A bump is
+//! two stacks of centred rectangles side by side, one up and one down, whose layers fall with the square (l2) or the fourth
+//! power (l1) of their number. A query adds a bump to what a window holds, with one sign per channel, and gives it, in
+//! each channel, the mass (l2: in squares) that this window and another one had and a share of what is left of the radius; the other
+//! window is emptied. Windows have an odd side of at least three. For l2 the change is stretched to the radius and clipped
+//! to the box, so what clipping takes is not spent again within the same query; for l1 the nearest point of ball and box is taken.
+//!
+//! Every sample draws its own windows, at all positions where they fit; AutoAttack's implementation shares them within a
 //! batch and leaves out the last row and column. `rescale-schedule` stretches the schedule from 10,000 queries to
 //! the number asked for, as the paper's own code does and AutoAttack does not.
 //!
 //! ## Threat model
-//! Scores (logits); linf; untargeted, targeted and targeted-misclassify.
+//! Scores (logits); linf, l2 and l1; untargeted, targeted and targeted-misclassify.
 //!
 //! ## Cost
 //! One forward pass per query.
 //!
 //! ## References
-//! Andriushchenko, Croce, Flammarion, Hein: Square Attack, ECCV 2020 (arXiv:1912.00049).
+//! Andriushchenko, Croce, Flammarion, Hein: Square Attack, ECCV 2020 (arXiv:1912.00049); for l1 Croce, Hein: Mind the Box,
+//! ICML 2021 (arXiv:2103.01208).
 
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 use realsafe_core::random::Purpose;
 use realsafe_core::{Attack, AttackEntry, Batch, Logits, Role, Scores, Stop, inventory, margin, read, state};
 use realsafe_plan::{
     Access, AttackTraits, Component, Cost, Fallback, Goal, Norm, Origin, Parameter, ParameterKind, Surrogates, Traits,
 };
+
+use crate::shared::bumps;
 
 struct Square {
     queries: u64,
@@ -80,19 +93,14 @@ impl Attack for Square {
         let [channels, height, width] = batch.shape();
         let clean = read(batch.images.clone())?;
         let clean: Vec<Arc<[f32]>> = clean.chunks_exact(channels * height * width).map(Arc::from).collect();
-        let striped = |row: usize, clean: &Arc<[f32]>| {
-            let mut random = batch.stream(row, Purpose::Start);
-            let mut image = clean.to_vec();
-            for channel in image.chunks_exact_mut(height * width) {
-                let signs: Vec<f32> = (0..width).map(|_| sign(&mut random)).collect();
-                for line in channel.chunks_exact_mut(width) {
-                    line.iter_mut().zip(&signs).for_each(|(pixel, sign)| *pixel += sign * batch.eps[row]);
-                }
+        let first = |(row, clean): (usize, &Arc<[f32]>)| {
+            let (eps, mut random) = (batch.eps[row], batch.stream(row, Purpose::Start));
+            match batch.norm {
+                Norm::Linf => striped(batch.shape(), clean, eps, &mut random),
+                norm => bumps::tiled(norm, batch.shape(), clean, eps, &mut random),
             }
-            confine(&mut image, clean, batch.eps[row]);
-            image
         };
-        let best: Vec<Vec<f32>> = clean.iter().enumerate().map(|(row, clean)| striped(row, clean)).collect();
+        let best: Vec<Vec<f32>> = clean.iter().enumerate().map(first).collect();
         let logits = victim.scores(batch, &batch.upload(best.concat()), Role::Iterate)?;
         Ok(Search { clean, best, loss: losses(batch, &logits) })
     }
@@ -100,18 +108,17 @@ impl Attack for Square {
     fn step(&self, victim: &mut Self::Door, batch: &Batch, state: &mut Search) -> Result<(), Stop> {
         let [_, height, width] = batch.shape();
         let side = self.side(u64::from(batch.step) + 1, height, width);
-        let mut candidates = state.best.clone();
-        for (row, image) in candidates.iter_mut().enumerate() {
-            let mut random = batch.stream(row, Purpose::Step);
-            let (top, left) = (random.random_range(0..=height - side), random.random_range(0..=width - side));
-            for channel in image.chunks_exact_mut(height * width) {
-                let change = 2.0 * batch.eps[row] * sign(&mut random);
-                for line in channel.chunks_exact_mut(width).skip(top).take(side) {
-                    line[left..left + side].iter_mut().for_each(|pixel| *pixel += change);
+        let candidate = |(row, best): (usize, &Vec<f32>)| {
+            let (clean, eps, mut random) = (&state.clean[row], batch.eps[row], batch.stream(row, Purpose::Step));
+            match batch.norm {
+                Norm::Linf => recoloured(batch.shape(), clean, best, eps, side, &mut random),
+                norm => {
+                    let side = bumps::side(side, height, width);
+                    bumps::moved(norm, batch.shape(), clean, best, eps, side, &mut random)
                 }
             }
-            confine(image, &state.clean[row], batch.eps[row]);
-        }
+        };
+        let candidates: Vec<Vec<f32>> = state.best.iter().enumerate().map(candidate).collect();
         let logits = victim.scores(batch, &batch.upload(candidates.concat()), Role::Iterate)?;
         let predictions = logits.predictions();
         for (row, (candidate, loss)) in candidates.into_iter().zip(losses(batch, &logits)).enumerate() {
@@ -128,7 +135,41 @@ impl Attack for Square {
     }
 }
 
-fn sign(random: &mut impl RngExt) -> f32 {
+/// Stripes of ±eps.
+fn striped([_, height, width]: [usize; 3], clean: &[f32], eps: f32, random: &mut ChaCha8Rng) -> Vec<f32> {
+    let mut image = clean.to_vec();
+    for channel in image.chunks_exact_mut(height * width) {
+        let signs: Vec<f32> = (0..width).map(|_| sign(random)).collect();
+        for line in channel.chunks_exact_mut(width) {
+            line.iter_mut().zip(&signs).for_each(|(pixel, sign)| *pixel += sign * eps);
+        }
+    }
+    confine(&mut image, clean, eps);
+    image
+}
+
+/// The best image with a square of ±eps.
+fn recoloured(
+    [_, height, width]: [usize; 3],
+    clean: &[f32],
+    best: &[f32],
+    eps: f32,
+    side: usize,
+    random: &mut ChaCha8Rng,
+) -> Vec<f32> {
+    let mut image = best.to_vec();
+    let (top, left) = (random.random_range(0..=height - side), random.random_range(0..=width - side));
+    for channel in image.chunks_exact_mut(height * width) {
+        let change = 2.0 * eps * sign(random);
+        for line in channel.chunks_exact_mut(width).skip(top).take(side) {
+            line[left..left + side].iter_mut().for_each(|pixel| *pixel += change);
+        }
+    }
+    confine(&mut image, clean, eps);
+    image
+}
+
+fn sign(random: &mut ChaCha8Rng) -> f32 {
     if random.random() { 1.0 } else { -1.0 }
 }
 
@@ -160,7 +201,7 @@ inventory::submit! {
                     kind: ParameterKind::Count { minimum: 1, maximum: 10_000_000 },
                     unit: "queries",
                     fallback: Fallback::Value("5000"),
-                    documentation: "How many images are tried, the stripes included.",
+                    documentation: "How many images are tried, the first included.",
                 },
                 Parameter {
                     name: "initial-share",
@@ -181,7 +222,7 @@ inventory::submit! {
             traits: Traits::Attack(AttackTraits {
                 access: Access::Scores,
                 surrogates: Surrogates::Unused,
-                norms: &[Norm::Linf],
+                norms: &[Norm::Linf, Norm::L2, Norm::L1],
                 goals: &Goal::ALL,
                 minimises_distance: false,
                 cost: &|values| Ok(Cost::forward(values.count("queries"))),

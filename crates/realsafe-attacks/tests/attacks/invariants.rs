@@ -8,9 +8,10 @@ use realsafe_plan::{Access, AttackTraits, Budget, Norm, Success};
 
 use crate::bench::{Linear, Setting, TwoLayers, linear_problem, run, run_on, samples, scatter};
 
-/// Attacks that draw no random numbers where there is a gradient; `rays` does only where neither white nor black is a start.
-const DETERMINISTIC: [&str; 11] =
-    ["bim", "cw", "ddn", "deepfool", "fgsm", "fmn", "mim", "rays", "sgm", "si-ni-fgsm", "tim"];
+/// Attacks that draw no random numbers where there is a gradient; `rays` does only where neither white nor black is a start,
+/// FAB only in restarts.
+const DETERMINISTIC: [&str; 13] =
+    ["bim", "cw", "ddn", "deepfool", "fab", "fab-t", "fgsm", "fmn", "mim", "rays", "sgm", "si-ni-fgsm", "tim"];
 
 /// Every registered attack, with parameters that make it short.
 fn attacks() -> Vec<(&'static str, &'static str, &'static AttackTraits)> {
