@@ -72,7 +72,7 @@ pub(crate) fn compute(
     let mut surrogates = workshop.surrogates(cell)?;
     let transfers = cell.attack.access() == Access::Nothing;
     if let Some(decay) = attack.residual_decay() {
-        let damp = |(network, chosen): (&mut DefendedModel, &Arc<Chosen>)| {
+        let damp = |(network, chosen): (&mut DefendedModel, &Arc<Chosen>)| -> Result<(), BuildError> {
             let damped = network.with_residual_decay(decay);
             *network = damped.ok_or_else(|| BuildError::without_branches(&cell.attack.chosen, chosen))?;
             Ok(())

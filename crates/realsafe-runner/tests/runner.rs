@@ -186,6 +186,21 @@ fn a_model_that_gives_nan_fails_and_says_so() {
 }
 
 #[test]
+fn gradients_of_residual_branches_are_asked_of_residual_networks_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = format!(
+        "{DIGITS}{NETWORK}[threat]\nnorm = \"linf\"\neps = 0.1\n[[attack]]\nuse = \"sgm\"\n\
+         [[attack]]\nid = \"transferred\"\nuse = \"sgm\"\nsurrogates = [\"digits-cnn\"]\n"
+    );
+    let (_, records, _) = run(folder.path(), &spec);
+    for record in records.into_iter().flatten() {
+        assert!(record.outcomes.iter().all(|outcome| outcome.status == Status::Failed));
+        let warning = &record.warnings[0];
+        assert!(warning.contains("the model `digits-cnn` (`digits-cnn`) has no residual branches"), "{warning}");
+    }
+}
+
+#[test]
 fn targets_are_chosen_as_the_threat_says() {
     let folder = tempfile::tempdir().unwrap();
     let threats = ["random", "least-likely", "next"].map(|rule| {

@@ -6,3 +6,4 @@ mod counting;
 mod invariants;
 mod reference;
 mod registration;
+mod transfer;
