@@ -12,6 +12,7 @@ use crate::projection::{Distances, in_box};
 use crate::{Attack, Batch, DefendedModel, Oracle, Rows, Run, Samples, Select, Stop};
 
 /// Everything that an attack on some samples needs to be told.
+#[derive(Clone)]
 pub struct Task {
     /// The victim.
     pub model: DefendedModel,
@@ -128,6 +129,36 @@ impl<'a> Driver<'a> {
         device: &Device,
         control: Control<'a>,
     ) -> Result<(Vec<Judgement>, Vec<Recorded>), Stop> {
+        let mut driver = Self::new(task, device, control);
+        driver.credit_clean_errors();
+        attack.run(&mut driver)?;
+        let mut recorded = std::mem::take(&mut driver.recorded);
+        recorded.sort_by_key(|point| (point.slot, point.step));
+        Ok((driver.judged(), recorded))
+    }
+
+    /// Judges on this task's victim the images of a transfer, which were made for another one.
+    ///
+    /// # Errors
+    /// See [`Stop`]; nothing is kept then.
+    pub fn judge(
+        task: Task,
+        made: &[Judgement],
+        device: &Device,
+        control: Control<'a>,
+    ) -> Result<Vec<Judgement>, Stop> {
+        let mut driver = Self::new(task, device, control);
+        driver.last = made.iter().map(|made| Some(made.pixels.clone())).collect();
+        driver.oracle.accounts.iter_mut().zip(made).for_each(|(account, made)| account.surrogates = made.surrogates);
+        driver.settle(&(0..made.len()).collect::<Vec<_>>())?;
+        Ok(driver.judged())
+    }
+
+    fn judged(self) -> Vec<Judgement> {
+        self.judgements.into_iter().map(|judgement| judgement.expect("every sample is judged")).collect()
+    }
+
+    fn new(task: Task, device: &Device, control: Control<'a>) -> Self {
         let count = task.indices.len();
         let rules = Rules {
             norm: task.norm,
@@ -147,13 +178,7 @@ impl<'a> Driver<'a> {
             clean: task.samples.pixels.clone(),
         };
         let (last, judgements) = (vec![None; count], vec![None; count]);
-        let mut driver = Self { task, device: device.clone(), control, oracle, last, judgements, recorded: Vec::new() };
-        driver.credit_clean_errors();
-        attack.run(&mut driver)?;
-        let judgements = driver.judgements.into_iter().map(|judgement| judgement.expect("every sample is judged"));
-        let mut recorded = driver.recorded;
-        recorded.sort_by_key(|point| (point.slot, point.step));
-        Ok((judgements.collect(), recorded))
+        Self { task, device: device.clone(), control, oracle, last, judgements, recorded: Vec::new() }
     }
 
     /// Makes all restarts of an attack, each on what the ones before have not broken.

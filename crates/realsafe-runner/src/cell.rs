@@ -10,7 +10,7 @@ use realsafe_core::{
 use realsafe_plan::{Access, Cell, Chosen, Number, TargetRule};
 use realsafe_results::{Adversarials, CellRecord, Outcome, Spent, Status, TracePoint};
 
-use crate::workshop::{BuildError, Workshop};
+use crate::workshop::{BuildError, Made, Workshop};
 
 /// Why a cell gave nothing.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +103,22 @@ pub(crate) fn compute(
         seed: cell.seed,
     };
     let labels = task.samples.labels.clone();
-    let (judgements, recorded) = Driver::run(task, &*attack, workshop.device(), control)?;
+    let run = |task| Driver::run(task, &*attack, workshop.device(), control);
+    // Where steps are recorded, the victim judges these too; where it has no eps, it decides which clean images are done.
+    let (judgements, recorded, warnings) = if transfers && task.record.is_empty() && task.eps.is_some() {
+        let bytes = size_of_val(task.samples.pixels.as_slice());
+        let mut first = None;
+        let made = workshop.made(cell, &targets, bytes, || {
+            let (judgements, _) = run(task.clone())?;
+            first = Some(judgements.clone());
+            Ok(Made { judgements, warnings: attack.warnings() })
+        })?;
+        let again = || Driver::judge(task, &made.judgements, workshop.device(), control);
+        (first.map_or_else(again, Ok)?, Vec::new(), made.warnings.clone())
+    } else {
+        let (judgements, recorded) = run(task)?;
+        (judgements, recorded, attack.warnings())
+    };
     let outcomes = judgements.iter().enumerate().map(|(slot, judgement)| Outcome {
         sample: cell.samples[slot],
         label: labels[slot],
@@ -128,7 +143,7 @@ pub(crate) fn compute(
     let trace = recorded.iter().filter_map(|point| trace_point(cell, point)).collect();
     let images = |judgements: Vec<Judgement>| judgements.into_iter().flat_map(|judgement| judgement.pixels).collect();
     let adversarials = keep_images.then(|| Adversarials { shape, pixels: images(judgements) });
-    Ok(CellRecord { outcomes, trace, adversarials, warnings: attack.warnings() })
+    Ok(CellRecord { outcomes, trace, adversarials, warnings })
 }
 
 /// The record of a cell that failed: every sample an error, so that no rate counts it on either side.
