@@ -1,16 +1,26 @@
 //! Everything that cells share: datasets, models and clean predictions, each built once.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use burn::tensor::Device;
 use realsafe_core::{
-    AttackContext, Dataset, DefendedModel, Defense, Locations, Logits, Member, Model, Registry, Run, Samples, Stop,
+    AttackContext, Dataset, DefendedModel, Defense, Judgement, Locations, Logits, Member, Model, Registry, Run, Samples, Stop,
 };
 use realsafe_plan::{AttackChoice, Cell, Chosen, Experiment, Origin, StackLayer};
 
 /// How many images of a dataset decision-based attacks may start from. Raising it changes their numbers: raise their revision.
 const POOL: usize = 256;
+
+/// How many bytes of images that transfers made are kept for further victims; what goes beyond that is made again.
+const MADE: usize = 1 << 30;
+
+/// What a transfer made: judged on the victim for which it was made first, and what the attack warned of.
+pub(crate) struct Made {
+    pub(crate) judgements: Vec<Judgement>,
+    pub(crate) warnings: Vec<String>,
+}
 
 /// A component that cannot be built.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -65,6 +75,9 @@ pub struct Workshop {
     defenses: Shelf<dyn Defense>,
     pools: Shelf<Samples>,
     clean: Shelf<Logits>,
+    made: Shelf<Made>,
+    /// The bytes of images on that shelf.
+    made_bytes: AtomicUsize,
 }
 
 impl Workshop {
@@ -79,6 +92,8 @@ impl Workshop {
             defenses: Shelf::default(),
             pools: Shelf::default(),
             clean: Shelf::default(),
+            made: Shelf::default(),
+            made_bytes: AtomicUsize::new(0),
         }
     }
 
@@ -124,15 +139,13 @@ impl Workshop {
     /// The attacks of a cell, in order.
     pub(crate) fn attacks(&self, cell: &Cell) -> Result<Vec<BuiltMember>, BuildError> {
         let pool = self.pool(&cell.data)?;
-        let traits = cell.model.component.model();
-        let classes = traits.and_then(|traits| (traits.classes)(&cell.model.values).ok()).unwrap_or_default();
         let context = AttackContext {
             registry: Arc::clone(&self.registry),
             locations: self.locations.clone(),
             norm: cell.threat.norm,
             goal: cell.threat.goal,
             shape: pool.shape,
-            classes,
+            classes: classes(cell),
             surrogates: cell.attack.surrogates.len(),
             pool,
         };
@@ -165,6 +178,21 @@ impl Workshop {
     /// The logits of the clean images of a cell, if they were computed.
     pub(crate) fn known_clean(&self, cell: &Cell) -> Option<Arc<Logits>> {
         self.clean.peek(&clean_key(cell))
+    }
+
+    /// What a transfer makes on some bytes of images. It never asks the victim, so it is made once for all of them.
+    pub(crate) fn made(
+        &self,
+        cell: &Cell,
+        targets: &[Option<u32>],
+        bytes: usize,
+        make: impl FnOnce() -> Result<Made, Stop>,
+    ) -> Result<Arc<Made>, Stop> {
+        let key = made_key(cell, targets);
+        if self.made.peek(&key).is_none() && self.made_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > MADE {
+            return make().map(Arc::new);
+        }
+        self.made.get(&key, || make().map(Arc::new))
     }
 
     fn dataset(&self, data: &Chosen) -> Result<Arc<dyn Dataset>, BuildError> {
@@ -201,6 +229,28 @@ impl Workshop {
 fn clean_key(cell: &Cell) -> String {
     let stack: Vec<String> = cell.stack.iter().map(|layer| identity(&layer.defense)).collect();
     format!("{} {} {stack:?} {:?}", identity(&cell.data), identity(&cell.model), cell.samples)
+}
+
+/// What tells apart what transfers make: everything but the victim, of which they know the number of classes and, from the
+/// rule for targets, perhaps these.
+fn made_key(cell: &Cell, targets: &[Option<u32>]) -> String {
+    let surrogates: Vec<String> = cell.attack.surrogates.iter().map(|surrogate| identity(surrogate)).collect();
+    format!(
+        "{} {:?} {} {surrogates:?} {:?} {:?} {} {} {targets:?}",
+        identity(&cell.data),
+        cell.samples,
+        identity(&cell.attack.chosen),
+        cell.attack.ensemble,
+        cell.threat,
+        cell.seed,
+        classes(cell),
+    )
+}
+
+/// How many classes the victim has.
+fn classes(cell: &Cell) -> usize {
+    let traits = cell.model.component.model();
+    traits.and_then(|traits| (traits.classes)(&cell.model.values).ok()).unwrap_or_default()
 }
 
 /// What tells two uses of a component apart, whatever the spec calls them.

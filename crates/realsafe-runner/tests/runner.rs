@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use burn::tensor::{Device, Tensor};
@@ -12,7 +13,7 @@ use realsafe_plan::{
     Access, AttackTraits, Component, Cost, Document, Environment, Goal, ModelTraits, Norm, Origin, Plan, Surrogates,
     Traits, load_spec,
 };
-use realsafe_results::{CellRecord, Status, Store};
+use realsafe_results::{CellRecord, Spent, Status, Store};
 use realsafe_runner::{Event, Options, Totals, Workshop};
 
 extern crate realsafe_attacks as _;
@@ -117,6 +118,21 @@ const NETWORK: &str = "[[model]]\nuse = \"digits-cnn\"\nweights = \"builtin:digi
 
 /// Runs a spec in a store of its own; the records are in the order of the plan.
 fn run(folder: &Path, spec: &str) -> (Totals, Vec<Option<CellRecord>>, Vec<String>) {
+    let failures = Mutex::new(Vec::new());
+    let observe = |event: Event<'_>| {
+        if let Event::Failed { reason, .. } = event {
+            failures.lock().unwrap().push(reason.to_owned());
+        }
+    };
+    let (totals, records) = run_watched(folder, spec, &observe);
+    (totals, records, failures.into_inner().unwrap())
+}
+
+fn run_watched(
+    folder: &Path,
+    spec: &str,
+    observe: &(dyn Fn(Event<'_>) + Send + Sync),
+) -> (Totals, Vec<Option<CellRecord>>) {
     let file = folder.join("spec.toml");
     std::fs::write(&file, spec).unwrap();
     let builtin = |name: &str| realsafe_models::builtin_weights(name).map(<[u8]>::to_vec);
@@ -132,18 +148,12 @@ fn run(folder: &Path, spec: &str) -> (Totals, Vec<Option<CellRecord>>, Vec<Strin
     let plan = Plan::new(vec![experiment], "test").unwrap();
     let store = Store::open(folder.join("store")).unwrap();
     let options = Options { jobs: 2, save_adversarials: false, partition: None };
-    let failures = Mutex::new(Vec::new());
-    let observe = |event: Event<'_>| {
-        if let Event::Failed { reason, .. } = event {
-            failures.lock().unwrap().push(reason.to_owned());
-        }
-    };
     let registry = Arc::new(Registry::linked());
     let workshop = Workshop::new(&Device::flex(), &registry, &Locations { data: folder.to_owned() });
     let totals =
-        realsafe_runner::run(&plan, &store, "flex", &workshop, &options, &Default::default(), &observe).unwrap();
+        realsafe_runner::run(&plan, &store, "flex", &workshop, &options, &Default::default(), observe).unwrap();
     let records = plan.cells.iter().map(|cell| store.get(&cell.key).unwrap()).collect();
-    (totals, records, failures.into_inner().unwrap())
+    (totals, records)
 }
 
 #[test]
@@ -183,6 +193,60 @@ fn a_model_that_gives_nan_fails_and_says_so() {
     let record = records[0].as_ref().unwrap();
     assert!(record.outcomes.iter().all(|outcome| outcome.status == Status::Failed && outcome.clean_pred.is_none()));
     assert!(record.warnings[0].contains("NaN for the clean image of sample 0"), "{:?}", record.warnings);
+}
+
+#[test]
+fn gradients_of_residual_branches_are_asked_of_residual_networks_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = format!(
+        "{DIGITS}{NETWORK}[threat]\nnorm = \"linf\"\neps = 0.1\n[[attack]]\nuse = \"sgm\"\n\
+         [[attack]]\nid = \"transferred\"\nuse = \"sgm\"\nsurrogates = [\"digits-cnn\"]\n"
+    );
+    let (_, records, _) = run(folder.path(), &spec);
+    for record in records.into_iter().flatten() {
+        assert!(record.outcomes.iter().all(|outcome| outcome.status == Status::Failed));
+        let warning = &record.warnings[0];
+        assert!(warning.contains("the model `digits-cnn` (`digits-cnn`) has no residual branches"), "{warning}");
+    }
+}
+
+#[test]
+fn a_transfer_is_made_once_and_judged_on_every_victim() {
+    const ROBUST: &str = "[[model]]\nid = \"robust\"\nuse = \"digits-cnn\"\nweights = \"builtin:digits-pgd-at\"\n";
+    let attacks = |surrogate: &str| {
+        format!(
+            "{DIGITS}{NETWORK}{ROBUST}[threat]\nnorm = \"linf\"\neps = 0.15\n[[attack]]\nuse = \"dim\"\nsteps = 3\n\
+             surrogates = [\"{surrogate}\"]\n[run]\nchunk = 6\n"
+        )
+    };
+    let steps = |spec: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = AtomicUsize::new(0);
+        let observe = |event: Event<'_>| {
+            if let Event::Stepped { rows: stepped } = event {
+                rows.fetch_add(stepped, Ordering::Relaxed);
+            }
+        };
+        let (_, records) = run_watched(folder.path(), spec, &observe);
+        let records: Vec<CellRecord> = records.into_iter().map(Option::unwrap).collect();
+        (rows.into_inner(), records)
+    };
+    for surrogate in ["digits-cnn", "robust"] {
+        let spec = attacks(surrogate);
+        let (together, matrix) = steps(&spec);
+        assert_eq!((together, matrix.len()), (12 * 3, 4), "twelve samples and three steps, for two victims");
+        let mut alone = Vec::new();
+        for victim in ["digits-cnn", "robust"] {
+            let (rows, records) = steps(&format!("{spec}[matrix]\nonly = [{{ model = \"{victim}\" }}]\n"));
+            assert_eq!(rows, 12 * 3);
+            alone.extend(records);
+        }
+        assert_eq!(matrix, alone);
+        assert!(matrix.iter().flat_map(|record| &record.outcomes).all(|outcome| {
+            outcome.spent == Spent { surrogate_forwards: 3, surrogate_backwards: 3, ..Spent::default() }
+        }));
+        assert_ne!(matrix[..2], matrix[2..], "victims differ");
+    }
 }
 
 #[test]

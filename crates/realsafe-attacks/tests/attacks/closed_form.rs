@@ -31,7 +31,7 @@ pub(crate) fn exact(weights: &[f32], image: &[f32], norm: Norm) -> f64 {
     logit(weights, image).abs() / dual
 }
 
-fn breaks_exactly_above(attack: (&str, &str), norm: Norm, success: Success) {
+pub(crate) fn breaks_exactly_above(attack: (&str, &str), norm: Norm, success: Success) {
     let (weights, model, samples) = binary();
     for (row, image) in samples.pixels.chunks(16).enumerate() {
         let distance = exact(&weights, image, norm);

@@ -13,3 +13,4 @@ mod reference;
 mod registration;
 mod searches;
 mod square;
+mod transfer;

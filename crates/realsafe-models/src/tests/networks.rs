@@ -75,6 +75,37 @@ fn a_row_does_not_depend_on_how_many_others_there_are() {
     }
 }
 
+/// A product of as many factors `1 + decay · branch` as there are branches is a polynomial of that degree in the decay, whose
+/// values at one, a half and zero say what it is at a quarter where there are two.
+#[test]
+fn residual_decay_multiplies_the_gradient_of_every_branch_and_no_value() {
+    let (id, table) = NETWORKS.into_iter().find(|(_, table)| table.contains("resnet2b")).expect("two branches");
+    let model = untrained(id, table).snapshot();
+    let images = noise(id, table, 8);
+    let (logits, bare) = gradient(model.as_ref(), images.clone());
+    let damped = |decay: f64| {
+        let (same, slopes) = gradient(model.with_residual_decay(decay).unwrap().as_ref(), images.clone());
+        assert_eq!(bits(&same), bits(&logits), "{decay}");
+        slopes
+    };
+    let [whole, half, none] = [1.0, 0.5, 0.0].map(damped);
+    assert_close(&whole, &bare, 1e-6);
+    let expected: Vec<f32> = whole
+        .iter()
+        .zip(&half)
+        .zip(&none)
+        .map(|((whole, half), none)| 0.375 * none + 0.75 * half - 0.125 * whole)
+        .collect();
+    assert_close(&damped(0.25), &expected, 1e-6);
+    let size = |slopes: &[f32]| slopes.iter().map(|slope| slope.abs()).sum::<f32>();
+    let without: Vec<f32> = whole.iter().zip(&none).map(|(whole, none)| whole - none).collect();
+    assert!(size(&without) > 0.1 * size(&whole));
+    for (id, table) in NETWORKS {
+        let residual = ["cifar-resnet", "small-resnet"].contains(&id);
+        assert_eq!(untrained(id, table).snapshot().with_residual_decay(0.5).is_some(), residual, "{id}");
+    }
+}
+
 #[test]
 fn linear_layers_by_rows_are_linear_layers() {
     let device = Device::flex();
