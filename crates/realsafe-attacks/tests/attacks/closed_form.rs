@@ -9,7 +9,7 @@ use realsafe_plan::{Budget, Goal, Norm, Success};
 use crate::bench::{Linear, Setting, linear_problem, logit, run, samples, scatter};
 
 /// Two classes, so that the exact distance has one candidate only.
-fn binary() -> (Vec<f32>, Arc<dyn Model>, Samples) {
+pub(crate) fn binary() -> (Vec<f32>, Arc<dyn Model>, Samples) {
     // Weights that sum to zero, so that both classes occur around grey images.
     let weights: Vec<f32> = (0..16).map(|at| if at % 2 == 0 { scatter(at) } else { -scatter(at - 1) }).collect();
     let opposite: Vec<f32> = weights.iter().map(|weight| -weight).collect();
@@ -21,7 +21,7 @@ fn binary() -> (Vec<f32>, Arc<dyn Model>, Samples) {
 }
 
 /// The smallest distance to the boundary, which is where the first logit is zero.
-fn exact(weights: &[f32], image: &[f32], norm: Norm) -> f64 {
+pub(crate) fn exact(weights: &[f32], image: &[f32], norm: Norm) -> f64 {
     let dual = match norm {
         Norm::Linf => weights.iter().map(|weight| f64::from(weight.abs())).sum(),
         Norm::L2 => weights.iter().map(|weight| f64::from(*weight).powi(2)).sum::<f64>().sqrt(),

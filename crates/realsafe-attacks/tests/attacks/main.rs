@@ -4,5 +4,6 @@ mod bench;
 mod closed_form;
 mod counting;
 mod invariants;
+mod labels;
 mod reference;
 mod registration;
