@@ -23,7 +23,6 @@ from torch import nn
 import networks
 
 SEEDS = (0, 1, 2)
-BUDGETS = (1000, 2000)
 
 
 class Spent(Exception):
@@ -36,22 +35,24 @@ class Counter:
     Libraries send whole batches whether or not an image still needs an answer; all of it counts.
     """
 
+    budgets = (1000, 2000)
+
     def __init__(self, network, images, labels, norm):
         self.network, self.images, self.labels, self.norm = network, images, labels, norm
         self.asked = 0
-        self.nearest = {budget: torch.full((len(images),), math.inf) for budget in BUDGETS}
+        self.nearest = {budget: torch.full((len(images),), math.inf) for budget in self.budgets}
 
     @torch.no_grad()
     def __call__(self, x):
         """The logits of one image, or several, for each image of the batch."""
         logits = self.network(x)
         for answers, asked in zip(logits.split(len(self.images)), x.split(len(self.images))):
-            if self.asked >= max(BUDGETS):
+            if self.asked >= max(self.budgets):
                 raise Spent
             self.asked += 1
             distances = torch.linalg.vector_norm((asked - self.images).flatten(1), self.norm, dim=1)
             distances = torch.where(answers.argmax(1) != self.labels, distances, math.inf)
-            for budget in BUDGETS:
+            for budget in self.budgets:
                 if self.asked <= budget:
                     self.nearest[budget] = torch.minimum(self.nearest[budget], distances)
         return logits
@@ -235,7 +236,7 @@ def describe(name, medians):
 
 
 def ours(arguments, attack, norm):
-    for budget in BUDGETS:
+    for budget in Counter.budgets:
         rows = networks.rows(arguments.samples_csv, model=arguments.model, attack=f"{attack}-{budget}", norm=norm)
         first = rows[0]["eps"] if rows else None
         medians = []
@@ -253,8 +254,10 @@ def main():
     parser.add_argument("--only", nargs="*", choices=CONTESTS, default=list(CONTESTS))
     parser.add_argument("--count", type=int, default=50)
     parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS)
+    parser.add_argument("--budgets", type=int, nargs="*", default=Counter.budgets)
     parser.add_argument("--samples-csv")
     arguments = parser.parse_args()
+    Counter.budgets = arguments.budgets
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     network = networks.load(arguments.model)
@@ -268,16 +271,16 @@ def main():
         if arguments.samples_csv and (attack, norm) not in done:
             ours(arguments, attack, norm)
             done.add((attack, norm))
-        medians = {budget: [] for budget in BUDGETS}
+        medians = {budget: [] for budget in Counter.budgets}
         started = time.time()
         for seed in arguments.seeds:
             torch.manual_seed(seed)
             numpy.random.seed(seed)
             counters = run(network, images[right], labels[right], {"l2": 2, "linf": math.inf}[norm])
-            for budget in BUDGETS:
+            for budget in Counter.budgets:
                 distances = [float(counter.nearest[budget][0]) for counter in counters]
                 medians[budget].append(statistics.median(distances + [0.0] * int((~right).sum())))
-        for budget in BUDGETS:
+        for budget in Counter.budgets:
             describe(f"{name}, {budget}", medians[budget])
         print(f"  {time.time() - started:.0f} s", flush=True)
 

@@ -23,7 +23,11 @@ fn comes_near(attack: (&str, &str), norm: Norm, excess: f64) {
     for (judged, image) in run(attack, &model, &samples, &minimal(norm)).iter().zip(samples.pixels.chunks(16)) {
         assert_eq!(judged.verdict, Verdict::Broken, "{attack:?}");
         let found = judged.distances.in_norm(norm) / exact(&weights, image, norm);
-        assert!((1.0..1.0 + excess).contains(&found), "{attack:?} {norm:?}: found {found} times the exact distance");
+        // Rounding to single precision may cross the boundary a little earlier.
+        assert!(
+            (0.999_999..1.0 + excess).contains(&found),
+            "{attack:?} {norm:?}: found {found} times the exact distance"
+        );
     }
 }
 
