@@ -182,12 +182,13 @@ fn moved(image: &[f64], direction: &[f64], size: f64) -> Vec<f64> {
 
 fn hop_skip_jump(victim: &mut Victim) -> Result<(), Spent> {
     let pixels = PIXELS as f64;
-    let theta = if victim.norm == Norm::Linf { 1.0 / (pixels * pixels) } else { 1.0 / pixels.powf(1.5) };
+    let theta = 1.0 / pixels.powf(1.5);
+    let share = if victim.norm == Norm::Linf { pixels.powf(-0.5) } else { 1.0 / pixels };
     let start = victim.noise_start()?;
     let mut at = victim.project(&start, theta)?;
     for round in 1.. {
         let distance = victim.distance(&at);
-        let delta = if round == 1 { 0.1 } else { distance / pixels };
+        let delta = if round == 1 { 0.1 } else { share * distance };
         let mut answers = Vec::new();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of probes")]
         for _ in 0..(30.0 * f64::from(round).sqrt()) as usize {
