@@ -252,7 +252,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("--only", nargs="*", choices=CONTESTS, default=list(CONTESTS))
-    parser.add_argument("--count", type=int, default=50)
+    parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS)
     parser.add_argument("--budgets", type=int, nargs="*", default=Counter.budgets)
     parser.add_argument("--samples-csv")
