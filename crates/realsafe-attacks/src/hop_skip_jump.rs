@@ -5,16 +5,17 @@
 //! until one fulfils the goal; with a target the images of its class come first. Then repeats, in round t from 1:
 //!
 //! 1. Bisection towards the clean image, until the boundary is known to a share θ of the distance: along the line for l2, by
-//!    clipping the change for linf. θ is gamma / n^1.5 for l2 and gamma / n² for linf, n the number of pixel values,
-//!    and no less than single precision resolves.
+//!    clipping the change for linf. θ is gamma / n^1.5, n the number of pixel values, and no less than single precision resolves.
 //! 2. min(initial-evaluations · √t, max-evaluations) images at δ times random unit directions from there, Gaussian for l2, uniform for
-//!    linf. δ is 0.1 in the first round, then gamma / n times the distance. The mean of the directions, as far as clipping
+//!    linf. δ is 0.1 in the first round, then gamma / n times the distance for l2 and gamma / √n times for linf. The mean of the directions, as far as clipping
 //!    to the box left them, weighted with +1 where the image is adversarial, -1 where not, and less the mean of those weights, is the gradient.
 //! 3. A step along the unit gradient (l2) or its sign (linf), of the distance over √t, halved until the image is adversarial.
 //!    After 30 halvings the point stays where it is.
 //!
 //! The nearest adversarial of all queries is the result. Looking for the start is charged like everything else.
-//! Foolbox normalises the gradients of a batch together, so that its steps get shorter with the batch; here every sample has its own.
+//! For linf the paper has θ = gamma / n² and δ = gamma / n times the distance, √n less of both. But a change of every pixel value by the distance is √n
+//! times as long in l2, in which δ is measured: with the paper's δ probes are so near that rounding decides on them, and its θ takes more queries.
+//! gamma = 1 / √n gives the paper's values. Foolbox normalises the gradients of a batch together, so that its steps get shorter with the batch; here every sample has its own.
 //!
 //! ## Threat model
 //! Predicted labels; l2 and linf; untargeted, targeted and targeted-misclassify. It minimises the distance: one run serves every eps.
@@ -48,10 +49,8 @@ struct HopSkipJump {
 
 impl HopSkipJump {
     /// How well the boundary is known, as a share of the distance.
-    fn tolerance(&self, norm: Norm, pixels: usize) -> f64 {
-        let pixels = pixels as f64;
-        let theta = if norm == Norm::Linf { self.gamma / (pixels * pixels) } else { self.gamma / pixels.powf(1.5) };
-        theta.max(f64::from(f32::EPSILON))
+    fn tolerance(&self, pixels: usize) -> f64 {
+        (self.gamma / (pixels as f64).powf(1.5)).max(f64::from(f32::EPSILON))
     }
 
     /// How many directions are probed in a round.
@@ -133,7 +132,12 @@ impl Estimate {
 impl Hopper {
     /// How far away probes are.
     fn reach(&self, settings: &HopSkipJump) -> f64 {
-        if self.round == 1 { FIRST_PROBES } else { settings.gamma / self.clean.len() as f64 * self.distance }
+        let pixels = self.clean.len() as f64;
+        match self.norm {
+            _ if self.round == 1 => FIRST_PROBES,
+            Norm::Linf => settings.gamma / pixels.sqrt() * self.distance,
+            _ => settings.gamma / pixels * self.distance,
+        }
     }
 
     fn arrive(&mut self, boundary: Vec<f32>) {
@@ -154,8 +158,8 @@ fn moved(image: &[f32], direction: &[f32], size: f64) -> Vec<f32> {
 impl Walker for Hopper {
     type Settings = HopSkipJump;
 
-    fn approach(settings: &HopSkipJump, norm: Norm, pixels: usize) -> Option<f64> {
-        Some(settings.tolerance(norm, pixels))
+    fn approach(settings: &HopSkipJump, _: Norm, pixels: usize) -> Option<f64> {
+        Some(settings.tolerance(pixels))
     }
 
     fn begin(_: &HopSkipJump, norm: Norm, clean: &Arc<[f32]>, start: Vec<f32>) -> Self {
@@ -191,7 +195,7 @@ impl Walker for Hopper {
                 }
             }
             Stage::Step { .. } if adversarial => {
-                let tolerance = settings.tolerance(self.norm, self.clean.len());
+                let tolerance = settings.tolerance(self.clean.len());
                 self.stage = Stage::Return(Bisection::new(self.norm, &self.clean, image.to_vec(), tolerance));
             }
             Stage::Step { size, halvings, .. } => {

@@ -101,7 +101,8 @@ fn boundary_walks_to_the_nearest_point_of_a_linear_model() {
         let distance = exact(&weights, image, Norm::L2);
         assert_eq!(judged.verdict, Verdict::Broken);
         let excess = judged.distances.l2 / distance;
-        assert!((1.0..1.1).contains(&excess), "found {excess} times the exact distance");
+        // Rounding to single precision may cross the boundary a little earlier.
+        assert!((0.999_999..1.01).contains(&excess), "found {excess} times the exact distance");
     }
 }
 

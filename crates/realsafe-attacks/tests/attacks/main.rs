@@ -7,6 +7,7 @@ mod closed_form;
 mod counting;
 mod fab;
 mod invariants;
+mod labels;
 mod prior_guided;
 mod randomised;
 mod reference;
