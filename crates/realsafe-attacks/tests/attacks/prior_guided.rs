@@ -188,7 +188,7 @@ impl Reference {
         let (hidden, logits) = (self.hidden(image), self.logits(image));
         let total: f64 = logits.iter().map(|logit| logit.exp()).sum();
         let mut gradient = [0.0; PIXELS];
-        for at in 0..HIDDEN {
+        for (at, hidden) in hidden.iter().enumerate() {
             let back: f64 = (0..CLASSES)
                 .map(|class| {
                     f64::from(self.second[class][at])
@@ -196,7 +196,7 @@ impl Reference {
                 })
                 .sum();
             for (pixel, gradient) in gradient.iter_mut().enumerate() {
-                *gradient += f64::from(self.first[at][pixel]) * back * (1.0 - hidden[at] * hidden[at]);
+                *gradient += f64::from(self.first[at][pixel]) * back * (1.0 - hidden * hidden);
             }
         }
         gradient
