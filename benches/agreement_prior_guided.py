@@ -20,7 +20,7 @@ from torch.nn import functional
 import networks
 
 VICTIM, SURROGATE = "mnist-lenet5-standard", "mnist-lenet5-pgd-at"
-DIRECTIONS, SIGMA, SHARE = 50, 1e-4, 0.1
+DIRECTIONS, SIGMA, SHARE = 20, 1e-4, 0.25
 
 
 class Spent(Exception):
