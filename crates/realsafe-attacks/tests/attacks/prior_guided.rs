@@ -42,12 +42,13 @@ fn a_linear_model_breaks_just_above_its_margin_and_not_below() {
         (("bandits", "queries = 4000\ntile-size = 4"), &[Norm::L2]),
     ] {
         for &norm in norms {
-            for (row, image) in samples.pixels.chunks(16).enumerate() {
+            for (image, label) in samples.pixels.chunks(16).zip(&samples.labels) {
                 let distance = distance(&weights, image, norm);
+                let alone = Samples { pixels: image.to_vec(), labels: vec![*label], ..samples.clone() };
                 for (factor, expected) in [(0.99, Verdict::Robust), (1.05, Verdict::Broken)] {
                     let setting = Setting::untargeted(norm, distance * factor, Success::AnyIterate);
-                    let judged = &run(attack, &model, &samples, &setting)[row];
-                    assert_eq!(judged.verdict, expected, "{attack:?} {norm:?} row {row} at {factor} of the distance");
+                    let judged = &run(attack, &model, &alone, &setting)[0];
+                    assert_eq!(judged.verdict, expected, "{attack:?} {norm:?} at {factor} of {distance}");
                 }
             }
         }
@@ -187,7 +188,7 @@ impl Reference {
         let (hidden, logits) = (self.hidden(image), self.logits(image));
         let total: f64 = logits.iter().map(|logit| logit.exp()).sum();
         let mut gradient = [0.0; PIXELS];
-        for at in 0..HIDDEN {
+        for (at, hidden) in hidden.iter().enumerate() {
             let back: f64 = (0..CLASSES)
                 .map(|class| {
                     f64::from(self.second[class][at])
@@ -195,7 +196,7 @@ impl Reference {
                 })
                 .sum();
             for (pixel, gradient) in gradient.iter_mut().enumerate() {
-                *gradient += f64::from(self.first[at][pixel]) * back * (1.0 - hidden[at] * hidden[at]);
+                *gradient += f64::from(self.first[at][pixel]) * back * (1.0 - hidden * hidden);
             }
         }
         gradient
