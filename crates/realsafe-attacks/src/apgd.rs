@@ -22,7 +22,8 @@
 //! `apgd` with `success = "any-iterate"`; for l1 with `large-radii = true` and `restarts = 5`.
 //!
 //! Differences to the official code: random numbers belong to samples, not to batches; whether the first step raised the loss is
-//! judged against the loss of the start, as the paper has it, and not against 0.
+//! judged against the loss of the start, as the paper has it, and not against 0; the number of pixels of a sparse step is rounded down and not
+//! up, so that it can come down to one.
 //!
 //! ## Threat model
 //! White-box gradients; linf, l2 and l1; untargeted, targeted and targeted-misclassify.

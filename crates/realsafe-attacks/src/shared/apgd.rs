@@ -140,13 +140,11 @@ impl Apgd {
         state.halved = vec![true; rows];
         if batch.norm == Norm::L1 {
             let pixels: usize = batch.shape().iter().product();
-            let given = warm || (radius > 1.0 && self.random_start);
-            state.support = if given { changed(&state.images, batch)? } else { vec![pixels as f32; rows] };
-            state.density = state
-                .support
-                .iter()
-                .map(|support| if given { support / pixels as f32 / SPARSITY } else { FIRST_DENSITY })
-                .collect();
+            // The start of a plain run says nothing of how sparse a good point is.
+            let telling = warm || (radius > 1.0 && self.random_start);
+            state.support = if telling { changed(&state.images, batch)? } else { vec![pixels as f32; rows] };
+            let density = |support: &f32| if telling { support / pixels as f32 / SPARSITY } else { FIRST_DENSITY };
+            state.density = state.support.iter().map(density).collect();
         }
         Ok(())
     }
@@ -175,15 +173,16 @@ impl Apgd {
             let stands = !state.halved[row] && state.best_loss[row] <= state.checked_loss[row];
             oscillates || stands
         };
-        state.halved = (0..state.rises.len()).map(stalls).collect();
-        for (step_size, halved) in state.step_size.iter_mut().zip(&state.halved) {
+        let halved: Vec<bool> = (0..state.rises.len()).map(stalls).collect();
+        for (step_size, halved) in state.step_size.iter_mut().zip(&halved) {
             if *halved {
                 *step_size /= 2.0;
             }
         }
         state.checked_loss.clone_from(&state.best_loss);
         state.rises.fill(0);
-        state.return_to_best(&state.halved.clone());
+        state.return_to_best(&halved);
+        state.halved = halved;
     }
 }
 
