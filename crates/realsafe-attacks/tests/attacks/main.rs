@@ -4,5 +4,6 @@ mod bench;
 mod closed_form;
 mod counting;
 mod invariants;
+mod minimal_distance;
 mod reference;
 mod registration;
