@@ -32,7 +32,7 @@ use realsafe_plan::{
 };
 
 use crate::shared::ascent::steps;
-use crate::shared::nearest::{adversarial, dual, sizes};
+use crate::shared::nearest::{adversarial, dual, rounding, sizes};
 
 struct DeepFool {
     steps: u64,
@@ -119,9 +119,7 @@ impl Attack for DeepFool {
                 (0..rivals.len()).map(|rank| (distance(rank), rank)).filter(|(distance, _)| distance.is_finite());
             let nearest = finite.min_by(|a, b| a.0.total_cmp(&b.0));
             chosen.push(place(nearest.map_or(0, |(_, rank)| rank)));
-            lengths.push(
-                nearest.map_or(0.0, |(distance, _)| (distance * (1.0 + self.overshoot)).max(smallest_step(batch))),
-            );
+            lengths.push(nearest.map_or(0.0, |(distance, _)| (distance * (1.0 + self.overshoot)).max(rounding(batch))));
         }
         let directions = steepest(batch.norm, gradients.choose(&Rows::new(chosen, &device)));
         let from = images.choose(&Rows::new(going.clone(), &device));
@@ -146,15 +144,6 @@ impl DeepFool {
         rivals.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
         rivals.truncate(self.rivals);
         rivals
-    }
-}
-
-/// A step that moves pixels of single precision at all.
-fn smallest_step(batch: &Batch) -> f32 {
-    let values: usize = batch.shape().iter().product();
-    match batch.norm {
-        Norm::L2 => f32::EPSILON * (values as f32).sqrt(),
-        _ => f32::EPSILON,
     }
 }
 

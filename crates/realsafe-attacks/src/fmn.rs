@@ -14,9 +14,10 @@
 //! The nearest adversarial of all iterates is the result. A gradient of zero is replaced by a random unit vector, so that the
 //! attack is random only there.
 //!
-//! Differences to AdvLib and the authors' program: for l1, the ball and the box are projected on together; for l0, what the
-//! box takes off is taken off before the largest changes are chosen; for l2, both of theirs put every change on the sphere,
-//! which scale-to-radius asks for, too; without it, changes inside the ball stay where they are, as in the paper.
+//! Differences to AdvLib and the authors' program: before the first adversarial, the radius is larger by what rounding takes
+//! off, without which a sample can stay just short of the boundary for ever; for l2, changes inside the ball stay where they
+//! are, as in the paper, where both programs put every change on the sphere; for l1, the ball and the box are projected on
+//! together; for l0, what the box takes off is taken off before the largest changes are chosen.
 //!
 //! ## Threat model
 //! White-box gradients; linf, l2, l1 and l0; untargeted, targeted and targeted-misclassify. It minimises the distance: one
@@ -30,14 +31,14 @@
 //! (arXiv:2102.12827).
 
 use burn::tensor::Tensor;
-use realsafe_core::projection::{l2_length, per_row, project};
+use realsafe_core::projection::{per_row, project};
 use realsafe_core::{Attack, AttackEntry, Batch, Gradients, Margin, Role, Stop, inventory, margin, state};
 use realsafe_plan::{
     Access, AttackTraits, Component, Cost, Fallback, Goal, Norm, Origin, Parameter, ParameterKind, Surrogates, Traits,
 };
 
 use crate::shared::ascent::steps;
-use crate::shared::nearest::{Nearest, adversarial, annealed, dual, largest_sizes, sizes, unit};
+use crate::shared::nearest::{Nearest, adversarial, annealed, dual, largest_sizes, rounding, sizes, unit};
 
 struct Fmn {
     steps: u64,
@@ -45,7 +46,6 @@ struct Fmn {
     final_step_size: f64,
     radius_adaptation: f64,
     final_radius_adaptation: f64,
-    scale_to_radius: bool,
 }
 
 state! {
@@ -92,7 +92,8 @@ impl Attack for Fmn {
             } else if best.is_finite() {
                 *radius * (1.0 + adaptation)
             } else {
-                distances[row] + margin(logits, batch.aim(row).0).abs() / slopes[row].max(f32::MIN_POSITIVE)
+                let boundary = margin(logits, batch.aim(row).0).abs() / slopes[row].max(f32::MIN_POSITIVE);
+                distances[row] + boundary + rounding(batch)
             };
             // A margin that is not a number leaves the box as the only limit.
             *radius = next.min(state.largest[row]);
@@ -100,12 +101,6 @@ impl Attack for Fmn {
         let step_size = annealed(self.step_size, self.final_step_size, batch.step, self.steps);
         let moved = change + unit(batch, gradient)? * step_size;
         let radii = per_row(&state.radii, &moved);
-        let moved = if self.scale_to_radius && batch.norm == Norm::L2 {
-            let length = l2_length(moved.clone()).clamp_min(f32::MIN_POSITIVE);
-            moved * (radii.clone() / length)
-        } else {
-            moved
-        };
         state.images = project(batch.norm, batch.images.clone() + moved, &batch.images, &radii)?;
         Ok(())
     }
@@ -161,13 +156,6 @@ inventory::submit! {
                     fallback: Fallback::Value("0.001"),
                     documentation: "What that share falls to.",
                 },
-                Parameter {
-                    name: "scale-to-radius",
-                    kind: ParameterKind::Flag,
-                    unit: "",
-                    fallback: Fallback::Value("true"),
-                    documentation: "Whether l2 changes inside the ball are scaled up to its surface.",
-                },
             ],
             example: "steps = 100",
             traits: Traits::Attack(AttackTraits {
@@ -185,7 +173,6 @@ inventory::submit! {
             final_step_size: values.number("final-step-size"),
             radius_adaptation: values.number("radius-adaptation"),
             final_radius_adaptation: values.number("final-radius-adaptation"),
-            scale_to_radius: values.flag("scale-to-radius"),
         })),
     }
 }

@@ -84,6 +84,18 @@ pub(crate) fn largest_sizes(batch: &Batch) -> Result<Vec<f32>, Stop> {
     sizes(batch.norm, clean.clone().max_pair(clean.neg() + 1.0))
 }
 
+/// How long a step must be for pixels of single precision to change at all.
+pub(crate) fn rounding(batch: &Batch) -> f32 {
+    let values: usize = batch.shape().iter().product();
+    let ones = match batch.norm {
+        Norm::Linf => 1.0,
+        Norm::L2 => (values as f32).sqrt(),
+        Norm::L1 => values as f32,
+        Norm::L0 => 0.0,
+    };
+    f32::EPSILON * ones
+}
+
 /// The unit vector of each row; where a gradient is zero or not finite, a random one, so that no row is stuck.
 pub(crate) fn unit(batch: &Batch, gradient: Tensor<4>) -> Result<Tensor<4>, Stop> {
     let direction = steepest(Norm::L2, gradient);

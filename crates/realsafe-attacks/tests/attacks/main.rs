@@ -8,6 +8,7 @@ mod counting;
 mod fab;
 mod invariants;
 mod labels;
+mod minimal_distance;
 mod prior_guided;
 mod randomised;
 mod reference;
