@@ -15,102 +15,6 @@ use crate::task::{Contribution, Control, Judged, Judgement, Member, Recorded, Ta
 use crate::{Attack, Batch, Draws, Oracle, Rows, Select, Stop};
 
 /// Runs the attacks of one task.
-/// Everything that an attack on some samples needs to be told.
-#[derive(Clone)]
-pub struct Task {
-    /// The victim.
-    pub model: DefendedModel,
-    /// Models whose gradients the attack uses.
-    pub surrogates: Vec<DefendedModel>,
-    /// How those are combined.
-    pub ensemble: Ensemble,
-    /// Whether they stand in for the victim, which is judged once, at the end.
-    pub transfers: bool,
-    /// The clean images and labels.
-    pub samples: Samples,
-    /// The index of each sample in the dataset.
-    pub indices: Vec<u32>,
-    /// The target of each sample, where the goal has one.
-    pub targets: Vec<Option<u32>>,
-    /// The prediction on each clean image.
-    pub clean: Vec<u32>,
-    /// The norm.
-    pub norm: Norm,
-    /// The goal.
-    pub goal: Goal,
-    /// The radius; none for attacks that minimise the distance.
-    pub eps: Option<f64>,
-    /// Which images decide.
-    pub success: Success,
-    /// How often the attack starts on what it has not broken.
-    pub restarts: u32,
-    /// Hard limits per sample.
-    pub budget: Budget,
-    /// Steps after which iterates are judged and recorded.
-    pub record: Vec<u32>,
-    /// The seed of all random streams.
-    pub seed: u64,
-}
-
-/// How the outside watches and stops a driver.
-#[derive(Clone, Copy)]
-pub struct Control<'a> {
-    /// Set to stop at the next step.
-    pub cancelled: &'a Arc<AtomicBool>,
-    /// Told the number of rows that just made a step.
-    pub stepped: &'a dyn Fn(usize),
-}
-
-/// How the independent pass judges a final image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It does not fulfil the goal.
-    Robust,
-    /// It fulfils the goal inside the box and the ball.
-    Broken,
-    /// It is not finite, or outside the box or the ball.
-    Invalid,
-    /// The attack was told that it fulfils the goal, and it does not.
-    Disputed,
-}
-
-/// What became of a sample.
-#[derive(Clone, Debug)]
-pub struct Judgement {
-    /// The verdict of the independent pass.
-    pub verdict: Verdict,
-    /// The final image.
-    pub pixels: Vec<f32>,
-    /// The prediction of the independent pass.
-    pub prediction: Option<u32>,
-    /// Distances from the clean image; infinite where a distance was to be minimised and nothing was found.
-    pub distances: Distances,
-    /// What was spent on the victim.
-    pub spent: Cost,
-    /// What was spent on surrogates.
-    pub surrogates: Cost,
-    /// Queries spent when the first adversarial was found.
-    pub first_success: Option<u64>,
-}
-
-/// A sample at a recorded step.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Recorded {
-    /// The position of the sample in the task.
-    pub slot: usize,
-    /// The step, counted through restarts.
-    pub step: u32,
-    /// Queries spent so far.
-    pub queries: u64,
-    /// The prediction on the iterate.
-    pub prediction: Option<u32>,
-    /// Its distance in the norm of the threat model.
-    pub distance: f64,
-    /// Whether an adversarial had been found by then.
-    pub broken: bool,
-}
-
-/// Runs one attack on one task.
 pub struct Driver<'a> {
     task: Task,
     device: Device,
@@ -139,18 +43,17 @@ impl<'a> Driver<'a> {
     /// # Panics
     /// Where there is no attack.
     pub fn run(task: Task, members: &[Member<'a>], device: &Device, control: Control<'a>) -> Result<Judged, Stop> {
-    pub fn run(
-        task: Task,
-        attack: &dyn Run,
-        device: &Device,
-        control: Control<'a>,
-    ) -> Result<(Vec<Judgement>, Vec<Recorded>), Stop> {
-        let mut driver = Self::new(task, device, control);
+        let mut driver = Self::new(task, members[0], device, control);
         driver.credit_clean_errors();
-        attack.run(&mut driver)?;
+        let mut contributions = Vec::with_capacity(members.len());
+        for (index, member) in members.iter().enumerate() {
+            contributions.push(driver.contribute(index, *member)?);
+        }
+        let zero = |account: &&Account| account.zero_gradient == Some(true);
+        let zero_gradients = driver.oracle.accounts.iter().filter(zero).count() as u64;
         let mut recorded = std::mem::take(&mut driver.recorded);
         recorded.sort_by_key(|point| (point.slot, point.step));
-        Ok((driver.judged(), recorded))
+        Ok(Judged { judgements: driver.judged(), recorded, contributions, zero_gradients })
     }
 
     /// Judges on this task's victim the images of a transfer, which were made for another one.
@@ -159,11 +62,12 @@ impl<'a> Driver<'a> {
     /// See [`Stop`]; nothing is kept then.
     pub fn judge(
         task: Task,
+        member: Member<'a>,
         made: &[Judgement],
         device: &Device,
         control: Control<'a>,
     ) -> Result<Vec<Judgement>, Stop> {
-        let mut driver = Self::new(task, device, control);
+        let mut driver = Self::new(task, member, device, control);
         driver.last = made.iter().map(|made| Some(made.pixels.clone())).collect();
         driver.oracle.accounts.iter_mut().zip(made).for_each(|(account, made)| account.surrogates = made.surrogates);
         driver.settle(&(0..made.len()).collect::<Vec<_>>())?;
@@ -174,7 +78,7 @@ impl<'a> Driver<'a> {
         self.judgements.into_iter().map(|judgement| judgement.expect("every sample is judged")).collect()
     }
 
-    fn new(task: Task, device: &Device, control: Control<'a>) -> Self {
+    fn new(task: Task, member: Member<'a>, device: &Device, control: Control<'a>) -> Self {
         let count = task.indices.len();
         let rules = Rules {
             norm: task.norm,
@@ -195,30 +99,19 @@ impl<'a> Driver<'a> {
             samples: task.indices.clone(),
             clean: task.samples.pixels.clone(),
         };
-        let mut driver = Self {
+        Self {
             radii: vec![task.eps.unwrap_or(f64::INFINITY); count],
             task,
             device: device.clone(),
             control,
             oracle,
-            member: members[0],
+            member,
             steps_before: 0,
             brackets: None,
             last: vec![None; count],
             judgements: vec![None; count],
             recorded: Vec::new(),
-        };
-        driver.credit_clean_errors();
-        let mut contributions = Vec::with_capacity(members.len());
-        for (index, member) in members.iter().enumerate() {
-            contributions.push(driver.contribute(index, *member)?);
         }
-        let zero_gradients =
-            driver.oracle.accounts.iter().filter(|account| account.zero_gradient == Some(true)).count() as u64;
-        let judgements = driver.judgements.into_iter().map(|judgement| judgement.expect("every sample is judged"));
-        let mut recorded = driver.recorded;
-        recorded.sort_by_key(|point| (point.slot, point.step));
-        Ok(Judged { judgements: judgements.collect(), recorded, contributions, zero_gradients })
     }
 
     /// Runs one of the attacks.
@@ -246,8 +139,6 @@ impl<'a> Driver<'a> {
             }
         }
         Ok(contribution)
-        let (last, judgements) = (vec![None; count], vec![None; count]);
-        Self { task, device: device.clone(), control, oracle, last, judgements, recorded: Vec::new() }
     }
 
     /// Makes all restarts of an attack, each on what the ones before have not broken.

@@ -38,7 +38,9 @@ pub use driver::Driver;
 pub use logits::{Logits, read};
 pub use losses::{CrossEntropy, Loss, Margin, margin, strongest_rival};
 pub use model::{Model, Tape};
-pub use oracle::{Door, Gradients, Labels, Network, OpenTape, Oracle, Role, Scores, ScoresAndSurrogates, Surrogates};
+pub use oracle::{
+    DeriveRow, Door, Gradients, Labels, Network, OpenTape, Oracle, Role, Scores, ScoresAndSurrogates, Surrogates,
+};
 pub use recipe::{Objective, Recipe, TrainingBatch};
 pub use rows::{HostRows, Rows, Select};
 pub use task::{Contribution, Control, Judged, Judgement, Member, Recorded, Task, Verdict};

@@ -44,6 +44,9 @@ pub trait Scores: Labels {
     fn scores(&mut self, batch: &Batch, images: &Tensor<4>, role: Role) -> Result<Logits, Stop>;
 }
 
+/// Writes the derivative of a function of the logits of a row of the batch, given its place there.
+pub type DeriveRow<'a> = &'a mut dyn FnMut(usize, &[f32], &mut [f32]);
+
 /// The victim's gradients.
 pub trait Gradients: Scores {
     /// The logits of each image, and the gradient `[n, channels, height, width]` along which the attacker's objective
@@ -68,7 +71,7 @@ pub trait Gradients: Scores {
         &mut self,
         batch: &Batch,
         images: &Tensor<4>,
-        derive: &mut dyn FnMut(usize, &[f32], &mut [f32]),
+        derive: DeriveRow<'_>,
         role: Role,
     ) -> Result<(Logits, Tensor<4>), Stop>;
 }
@@ -539,7 +542,7 @@ impl Gradients for Oracle {
         &mut self,
         batch: &Batch,
         images: &Tensor<4>,
-        derive: &mut dyn FnMut(usize, &[f32], &mut [f32]),
+        derive: DeriveRow<'_>,
         role: Role,
     ) -> Result<(Logits, Tensor<4>), Stop> {
         self.ascend(&self.stand_ins(), batch, images, role, &mut |rows, logits, derivatives| {

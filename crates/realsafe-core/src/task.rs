@@ -9,6 +9,7 @@ use crate::projection::Distances;
 use crate::{DefendedModel, Run, Samples};
 
 /// Everything that an attack on some samples needs to be told.
+#[derive(Clone)]
 pub struct Task {
     /// The victim.
     pub model: DefendedModel,

@@ -76,12 +76,10 @@ pub(crate) fn compute(
     let mut surrogates = workshop.surrogates(cell)?;
     let transfers = cell.attack.access() == Access::Nothing;
     if let Some(decay) = attacks.iter().find_map(|member| member.attack.residual_decay()) {
-        let damp = |(network, chosen): (&mut DefendedModel, &Arc<Chosen>)| {
-    if let Some(decay) = attack.residual_decay() {
         let damp = |(network, chosen): (&mut DefendedModel, &Arc<Chosen>)| -> Result<(), BuildError> {
             let damped = network.with_residual_decay(decay);
             *network = damped.ok_or_else(|| BuildError::without_branches(&cell.attack.chosen, chosen))?;
-            Ok::<(), BuildError>(())
+            Ok(())
         };
         if transfers {
             surrogates.iter_mut().zip(&cell.attack.surrogates).try_for_each(damp)
@@ -110,24 +108,26 @@ pub(crate) fn compute(
     };
     let labels = task.samples.labels.clone();
     let members: Vec<Member<'_>> = attacks.iter().map(BuiltMember::member).collect();
-    let judged = Driver::run(task, &members, workshop.device(), control)?;
-    let Judged { judgements, recorded, contributions, zero_gradients } = judged;
-    let run = |task| Driver::run(task, &*attack, workshop.device(), control);
+    let run = |task| Driver::run(task, &members, workshop.device(), control);
+    let warnings = || attacks.iter().flat_map(|member| member.attack.warnings()).collect();
     // Where steps are recorded, the victim judges these too; where it has no eps, it decides which clean images are done.
-    let (judgements, recorded, warnings) = if transfers && task.record.is_empty() && task.eps.is_some() {
+    let (judged, warnings) = if transfers && task.record.is_empty() && task.eps.is_some() {
         let bytes = size_of_val(task.samples.pixels.as_slice());
-        let mut first = None;
+        let mut first = false;
         let made = workshop.made(cell, &targets, bytes, || {
-            let (judgements, _) = run(task.clone())?;
-            first = Some(judgements.clone());
-            Ok(Made { judgements, warnings: attack.warnings() })
+            first = true;
+            Ok(Made { judged: run(task.clone())?, warnings: warnings() })
         })?;
-        let again = || Driver::judge(task, &made.judgements, workshop.device(), control);
-        (first.map_or_else(again, Ok)?, Vec::new(), made.warnings.clone())
+        let mut judged = made.judged.clone();
+        if !first {
+            let member = members[0];
+            judged.judgements = Driver::judge(task, member, &made.judged.judgements, workshop.device(), control)?;
+        }
+        (judged, made.warnings.clone())
     } else {
-        let (judgements, recorded) = run(task)?;
-        (judgements, recorded, attack.warnings())
+        (run(task)?, warnings())
     };
+    let Judged { judgements, recorded, contributions, zero_gradients } = judged;
     let outcomes = judgements.iter().enumerate().map(|(slot, judgement)| Outcome {
         sample: cell.samples[slot],
         label: labels[slot],
@@ -155,9 +155,7 @@ pub(crate) fn compute(
         spent: spent(contribution.spent, contribution.surrogates),
     });
     let members = members.collect();
-    let warnings = attacks.iter().flat_map(|member| member.attack.warnings()).collect();
     Ok(CellRecord { outcomes, trace, members, zero_gradients, adversarials, warnings })
-    Ok(CellRecord { outcomes, trace, adversarials, warnings })
 }
 
 /// The record of a cell that failed: every sample an error, so that no rate counts it on either side.

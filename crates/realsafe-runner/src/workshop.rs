@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use burn::tensor::Device;
 use realsafe_core::{
-    AttackContext, Dataset, DefendedModel, Defense, Judgement, Locations, Logits, Member, Model, Registry, Run, Samples, Stop,
+    AttackContext, Dataset, DefendedModel, Defense, Judged, Locations, Logits, Member, Model, Registry, Run, Samples,
+    Stop,
 };
 use realsafe_plan::{AttackChoice, Cell, Chosen, Experiment, Origin, StackLayer};
 
@@ -18,7 +19,7 @@ const MADE: usize = 1 << 30;
 
 /// What a transfer made: judged on the victim for which it was made first, and what the attack warned of.
 pub(crate) struct Made {
-    pub(crate) judgements: Vec<Judgement>,
+    pub(crate) judged: Judged,
     pub(crate) warnings: Vec<String>,
 }
 
