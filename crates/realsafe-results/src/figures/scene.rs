@@ -52,6 +52,12 @@ impl Ink {
         }
     }
 
+    /// The same as `#rrggbb`.
+    pub(super) fn hexadecimal(self) -> String {
+        let [red, green, blue] = self.color();
+        format!("#{red:02x}{green:02x}{blue:02x}")
+    }
+
     /// Its dashes.
     pub(super) const fn dashes(self) -> &'static [f32] {
         match self {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use maud::{Markup, html};
 
-use super::scene::{Anchor, Ink, Point, Scene, Shape};
+use super::scene::{Anchor, COLORS, Ink, Point, Scene, Shape};
 
 /// Fonts that are there on every system; the first is what journals print.
 const FONTS: &str = "Helvetica, Arial, 'DejaVu Sans', sans-serif";
@@ -17,7 +17,7 @@ pub(super) fn file(scene: &Scene, title: &str) -> String {
             font-family=(FONTS) role="img" {
             title { (title) }
             rect width="100%" height="100%" fill="#fff" {}
-            g fill=(color(Ink::Axis)) { @for shape in &scene.shapes { (draw(shape)) } }
+            g fill=(Ink::Axis.hexadecimal()) { @for shape in &scene.shapes { (draw(shape)) } }
         }
     };
     format!("{}\n", svg.into_string())
@@ -39,12 +39,12 @@ fn draw(shape: &Shape) -> Markup {
             let dashes: Vec<String> = ink.dashes().iter().map(|length| number(*length)).collect();
             let dashes = (!dashes.is_empty()).then(|| dashes.join(" "));
             html! {
-                path class=(format!("line {}", class(*ink))) d=(path(points)) fill="none" stroke=(color(*ink))
+                path class=(format!("line {}", class(*ink))) d=(path(points)) fill="none" stroke=(ink.hexadecimal())
                     stroke-width=(number(*width)) stroke-dasharray=[dashes] {}
             }
         }
         Shape::Area { corners, ink, opacity } => html! {
-            path class=(format!("area {}", class(*ink))) d=(format!("{}Z", path(corners))) fill=(color(*ink))
+            path class=(format!("area {}", class(*ink))) d=(format!("{}Z", path(corners))) fill=(ink.hexadecimal())
                 fill-opacity=[(*opacity < 1.0).then(|| opacity.to_string())] {}
         },
         Shape::Words { at: (x, y), words, size, bold, anchor, upwards } => {
@@ -67,13 +67,8 @@ fn class(ink: Ink) -> String {
     match ink {
         Ink::Axis => "axis".to_owned(),
         Ink::Grid => "grid".to_owned(),
-        Ink::Series(index) => format!("c{}", index % super::scene::COLORS.len()),
+        Ink::Series(index) => format!("c{}", index % COLORS.len()),
     }
-}
-
-fn color(ink: Ink) -> String {
-    let [red, green, blue] = ink.color();
-    format!("#{red:02x}{green:02x}{blue:02x}")
 }
 
 /// Points to a tenth of a pixel; those that do not move the pen further, or only go on along an axis, are left out.
