@@ -25,7 +25,16 @@ fn the_golden_report_renders_to_the_same_bytes() {
     let golden = root().join("reports/small");
     let folder = tempfile::tempdir().unwrap();
     copy(&golden, folder.path());
-    let tables = ["samples.csv", "summary.csv", "curves.csv", "expectations.csv", "small.resolved.toml"];
+    let tables = [
+        "samples.csv",
+        "summary.csv",
+        "curves.csv",
+        "expectations.csv",
+        "small.resolved.toml",
+        "report.html",
+        "figures/small.eps.linf.svg",
+        "figures/small.eps.l2.svg",
+    ];
     tables.iter().for_each(|file| fs::remove_file(folder.path().join(file)).unwrap());
     let output = succeed(&["report", "reports/small.toml", "--device-class", CLASS, "--out", argument(folder.path())]);
     for file in tables {

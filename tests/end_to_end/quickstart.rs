@@ -28,9 +28,15 @@ fn the_quickstart_attacks_through_every_door_and_writes_its_tables() {
     // Who goes through which door shows in what was spent.
     assert_eq!((most("fgsm", "backwards"), most("square", "backwards"), most("boundary", "backwards")), (1, 0, 0));
     assert!(most("pgd", "backwards") <= 40 && most("square", "queries") <= 500 && most("boundary", "queries") <= 3000);
-    for file in
-        ["summary.csv", "curves.csv", "expectations.csv", "timings.csv", "manifest.json", "quickstart.resolved.toml"]
-    {
+    for file in [
+        "summary.csv",
+        "curves.csv",
+        "expectations.csv",
+        "timings.csv",
+        "manifest.json",
+        "quickstart.resolved.toml",
+        "report.html",
+    ] {
         assert!(folder.path().join(file).is_file(), "{file} is missing");
     }
     let sets: Vec<_> =

@@ -38,7 +38,7 @@ fn killed_at_random_moments_it_resumes_to_the_same_bytes() {
             stored = now;
         }
         succeed(&["run", "tests/specs/small.toml", "--out", argument(folder.path())]);
-        for file in ["samples.csv", "summary.csv", "curves.csv", "expectations.csv"] {
+        for file in ["samples.csv", "summary.csv", "curves.csv", "expectations.csv", "report.html"] {
             let read = |folder: &tempfile::TempDir| std::fs::read(folder.path().join(file)).unwrap();
             assert!(read(&reference) == read(&folder), "{file} differs after being killed");
         }

@@ -2,9 +2,11 @@
 
 mod adversarials;
 mod error;
+mod figures;
 mod files;
 #[cfg(test)]
 mod fixture;
+mod html;
 mod images;
 mod journal;
 mod manifest;

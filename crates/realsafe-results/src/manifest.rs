@@ -27,9 +27,7 @@ pub(crate) struct Manifest<'a> {
     experiments: Vec<&'a str>,
     cells: usize,
     cells_present: usize,
-    /// BLAKE3 of the keys of all cells, line by line.
     plan: String,
-    /// BLAKE3 of everything that was read: by component, then by parameter or path.
     inputs: BTreeMap<String, BTreeMap<&'a str, &'a str>>,
     /// BLAKE3 of the files of the report.
     outputs: BTreeMap<String, String>,
@@ -43,28 +41,38 @@ impl<'a> Manifest<'a> {
         store: &Store,
         outputs: BTreeMap<String, String>,
     ) -> Self {
-        let keys: Vec<&str> = plan.cells.iter().map(|cell| cell.key.as_str()).collect();
-        let mut inputs = BTreeMap::new();
-        for cell in &plan.cells {
-            let defenses = cell.stack.iter().map(|layer| &*layer.defense);
-            let surrogates = cell.attack.surrogates.iter().map(|surrogate| &**surrogate);
-            let others = [&*cell.data, &*cell.model, &*cell.attack.chosen];
-            for chosen in defenses.chain(surrogates).chain(others).flat_map(with_losses) {
-                if !chosen.files.is_empty() {
-                    inputs.entry(input_name(&cell.experiment, chosen)).or_insert_with(|| input_files(chosen));
-                }
-            }
-        }
         Self {
             facts,
             experiments: plan.experiments.iter().map(|experiment| experiment.id.as_str()).collect(),
             cells: plan.cells.len(),
             cells_present: plan.cells.iter().filter(|cell| store.contains(&cell.key)).count(),
-            plan: digest(keys.join("\n").as_bytes()),
-            inputs,
+            plan: plan_digest(plan),
+            inputs: inputs(plan),
             outputs,
         }
     }
+}
+
+/// BLAKE3 of the keys of all cells, line by line.
+pub(crate) fn plan_digest(plan: &Plan) -> String {
+    let keys: Vec<&str> = plan.cells.iter().map(|cell| cell.key.as_str()).collect();
+    digest(keys.join("\n").as_bytes())
+}
+
+/// BLAKE3 of everything that was read: by component, then by parameter or path.
+pub(crate) fn inputs(plan: &Plan) -> BTreeMap<String, BTreeMap<&str, &str>> {
+    let mut inputs = BTreeMap::new();
+    for cell in &plan.cells {
+        let defenses = cell.stack.iter().map(|layer| &*layer.defense);
+        let surrogates = cell.attack.surrogates.iter().map(|surrogate| &**surrogate);
+        let others = [&*cell.data, &*cell.model, &*cell.attack.chosen];
+        for chosen in defenses.chain(surrogates).chain(others).flat_map(with_losses) {
+            if !chosen.files.is_empty() {
+                inputs.entry(input_name(&cell.experiment, chosen)).or_insert_with(|| input_files(chosen));
+            }
+        }
+    }
+    inputs
 }
 
 /// A component and the losses among its parameters.

@@ -1,7 +1,7 @@
 //! The report: every file that a plan and a store give, rebuilt at any time.
 //!
-//! `samples.csv`, `summary.csv`, `curves.csv`, `expectations.csv` and `<experiment>.resolved.toml` depend on plan and
-//! store alone, byte for byte; `timings.csv` and `manifest.json` also say when and where. Cells that are not there yet
+//! `samples.csv`, `summary.csv`, `curves.csv`, `expectations.csv`, `<experiment>.resolved.toml`, the folder `figures` and
+//! `report.html` depend on plan and store alone, byte for byte; `timings.csv` and `manifest.json` also say when and where. Cells that are not there yet
 //! are left out, and the report says so.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,9 @@ use fs_err as fs;
 use realsafe_plan::{Cell, Claim, Experiment, Number, Plan};
 use serde::Serialize;
 
+use crate::figures::drawings;
 use crate::files::{csv_table, digest, staging, sync_directory, write_durably};
+use crate::html::page;
 use crate::manifest::{Manifest, ManifestFacts};
 use crate::tables::curves::curve_rows;
 use crate::tables::expectations::{ExpectationRow, Verdict, expectation_rows};
@@ -93,6 +95,9 @@ impl Report {
     }
 }
 
+/// The folder of images within a report.
+const FIGURES: &str = "figures";
+
 /// Writes all files of a report into a folder, each complete or not at all, and says what they say.
 ///
 /// # Errors
@@ -106,6 +111,8 @@ pub fn write_report(plan: &Plan, store: &Store, directory: &Path, facts: &Manife
         write_durably(&staging.path().join(name), bytes)
     };
 
+    fs::create_dir(staging.path().join(FIGURES))?;
+    let mut figures = Vec::new();
     let mut report = Report { experiments: Vec::new(), cells: 0, cells_expected: 0, warnings: Vec::new() };
     let mut curves = Vec::new();
     for experiment in &plan.experiments {
@@ -113,7 +120,16 @@ pub fn write_report(plan: &Plan, store: &Store, directory: &Path, facts: &Manife
         let groups = Group::load(&cells, store)?;
         report.cells += groups.iter().map(|group| group.cells).sum::<u64>();
         report.cells_expected += groups.iter().map(|group| group.cells_expected).sum::<u64>();
-        curves.extend(curve_rows(&groups, |subject| listed_radii(experiment, subject)));
+        let rows = curve_rows(&groups, |subject| listed_radii(experiment, subject));
+        let drawings = drawings(experiment, &rows);
+        for drawing in &drawings {
+            let path = |ending: &str| format!("{FIGURES}/{}.{ending}", drawing.name);
+            write(&path("svg"), drawing.svg().as_bytes())?;
+            write(&path("png"), &drawing.png()?)?;
+            write(&path("vl.json"), &drawing.vega_lite()?)?;
+        }
+        figures.push(drawings);
+        curves.extend(rows);
         report.experiments.push(report_experiment(experiment, &groups));
         write(&format!("{}.resolved.toml", experiment.id), experiment.resolved().as_bytes())?;
     }
@@ -122,22 +138,29 @@ pub fn write_report(plan: &Plan, store: &Store, directory: &Path, facts: &Manife
     write("curves.csv", &csv_table(curves)?)?;
     let expectations = report.experiments.iter().flat_map(|experiment| experiment.expectations.clone());
     write("expectations.csv", &csv_table(expectations)?)?;
-    write("timings.csv", &timings(&plan.cells, store)?)?;
     files.push("samples.csv".to_owned());
     write_samples(&staging.path().join("samples.csv"), &plan.cells, store)?;
     report.warnings = store.warnings();
 
-    let mut outputs = BTreeMap::new();
-    for name in &files {
-        outputs.insert(name.clone(), digest(&fs::read(staging.path().join(name))?));
+    let digest_of = |name: &String| Ok((name.clone(), digest(&fs::read(staging.path().join(name))?)));
+    let mut outputs: BTreeMap<String, String> = files.iter().map(digest_of).collect::<Result<_>>()?;
+    let tables = outputs.iter().filter(|(name, _)| name.ends_with(".csv"));
+    let tables = tables.map(|(name, digest)| (name.clone(), digest.clone())).collect();
+    let page = page(plan, &report, &figures, &tables);
+    for (name, bytes) in [("report.html", page.into_bytes()), ("timings.csv", timings(&plan.cells, store)?)] {
+        write_durably(&staging.path().join(name), &bytes)?;
+        outputs.insert(name.to_owned(), digest(&bytes));
+        files.push(name.to_owned());
     }
     let manifest = Manifest::new(facts, plan, store, outputs);
     let manifest = serde_json::to_vec_pretty(&manifest).map_err(io::Error::from)?;
     write_durably(&staging.path().join("manifest.json"), &manifest)?;
     files.push("manifest.json".to_owned());
+    fs::create_dir_all(directory.join(FIGURES))?;
     for name in &files {
         fs::rename(staging.path().join(name), directory.join(name))?;
     }
+    sync_directory(&directory.join(FIGURES))?;
     sync_directory(directory)?;
     Ok(report)
 }
@@ -151,17 +174,19 @@ fn report_experiment(experiment: &Experiment, groups: &[Group]) -> ExperimentRep
         title: experiment.title.clone(),
         summary: summary_rows(&listed, &suspicions, &local_optimality(groups)),
         expectations: expectation_rows(experiment, &expected),
-        suspects: suspects(&listed, suspicions),
+        suspects: suspects(groups, &listed, suspicions),
     }
 }
 
 /// Every suspicion once, with what it is about.
-fn suspects(entries: &[Entry], suspicions: Vec<Vec<Suspicion>>) -> Vec<Suspect> {
+fn suspects(groups: &[Group], entries: &[Entry], suspicions: Vec<Vec<Suspicion>>) -> Vec<Suspect> {
     let mut suspects: Vec<Suspect> = Vec::new();
     for (entry, suspicions) in entries.iter().zip(suspicions) {
         for suspicion in suspicions {
             let Subject { model, defense, attack, threat, .. } = entry.subject.clone();
-            let eps = entry.eps.as_ref().filter(|_| suspicion.check != Check::Unbounded);
+            // Any distance is meant where the attack has no radius.
+            let has_radius = entry.group.is_some_and(|group| groups[group].eps.is_some());
+            let eps = entry.eps.as_ref().filter(|_| has_radius || suspicion.check != Check::Unbounded);
             let eps = eps.map(|eps| eps.text().to_owned()).unwrap_or_default();
             let suspect = Suspect { model, defense, attack, threat, eps, seed: entry.seed, suspicion };
             if !suspects.contains(&suspect) {

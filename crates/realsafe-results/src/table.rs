@@ -23,7 +23,7 @@ fn render_experiment(experiment: &ExperimentReport, color: bool) -> String {
     text += &table(
         &["model", "defense", "attack", "threat", "clean", "robust accuracy", "queries", "errors"],
         4,
-        summary(&experiment.summary),
+        shown(&experiment.summary).iter().map(summary).collect(),
     );
     for warning in warnings(&experiment.summary) {
         text += &format!("warning: {warning}\n");
@@ -58,8 +58,14 @@ fn table(header: &[&str], numbers: usize, rows: Vec<Vec<String>>) -> String {
     table.lines().map(|line| format!(" {}\n", line.trim_end())).collect()
 }
 
-/// The rows worth showing: means in place of single seeds, worst cases only of several attacks.
-fn summary(rows: &[SummaryRow]) -> Vec<Vec<String>> {
+/// A row worth showing, and the deviation over seeds of which it is the mean.
+pub(crate) struct Shown<'a> {
+    pub(crate) row: &'a SummaryRow,
+    pub(crate) deviation: Option<f64>,
+}
+
+/// The rows worth showing, by defended model: means in place of single seeds, worst cases only of several attacks.
+pub(crate) fn shown(rows: &[SummaryRow]) -> Vec<Shown<'_>> {
     let several_seeds = rows.iter().any(|row| row.seed == "mean");
     let has_company = |row: &SummaryRow| {
         let mut attacks: Vec<&str> =
@@ -81,18 +87,22 @@ fn summary(rows: &[SummaryRow]) -> Vec<Vec<String>> {
             continue;
         }
         let deviation = rows.get(index + 1).filter(|_| several_seeds).and_then(|next| next.robust_accuracy);
-        shown.push(vec![
-            row.model.clone(),
-            row.defense.clone(),
-            row.attack.clone(),
-            threat(row),
-            row.clean_accuracy.map(percent).unwrap_or_default(),
-            robust_accuracy(row, deviation),
-            row.mean_queries.map(|queries| format!("{queries:.0}")).unwrap_or_default(),
-            row.errors.filter(|errors| *errors > 0).map(|errors| errors.to_string()).unwrap_or_default(),
-        ]);
+        shown.push(Shown { row, deviation });
     }
     shown
+}
+
+fn summary(Shown { row, deviation }: &Shown<'_>) -> Vec<String> {
+    vec![
+        row.model.clone(),
+        row.defense.clone(),
+        row.attack.clone(),
+        threat(row),
+        row.clean_accuracy.map(percent).unwrap_or_default(),
+        robust_accuracy(row, *deviation),
+        row.mean_queries.map(|queries| format!("{queries:.0}")).unwrap_or_default(),
+        row.errors.filter(|errors| *errors > 0).map(|errors| errors.to_string()).unwrap_or_default(),
+    ]
 }
 
 fn same_victim(a: &SummaryRow, b: &SummaryRow) -> bool {
@@ -101,10 +111,25 @@ fn same_victim(a: &SummaryRow, b: &SummaryRow) -> bool {
 
 fn threat(row: &SummaryRow) -> String {
     let goal = if row.goal == "untargeted" { "" } else { &row.goal };
-    [row.norm.as_str(), &row.eps, goal].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+    [row.norm.as_str(), &spell(&row.eps), goal]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
-fn robust_accuracy(row: &SummaryRow, deviation: Option<f64>) -> String {
+/// A radius as people write it: steps of 8-bit images stay such, although their fraction can be reduced.
+pub(crate) fn spell(eps: &str) -> String {
+    let fraction =
+        eps.split_once('/').and_then(|(above, below)| Some((above.parse::<u64>().ok()?, below.parse().ok()?)));
+    match fraction {
+        Some((above, below @ (17 | 51 | 85))) => format!("{}/255", above * (255 / below)),
+        _ => eps.to_owned(),
+    }
+}
+
+/// The rate, or its bounds, and how certain it is.
+pub(crate) fn robust_accuracy(row: &SummaryRow, deviation: Option<f64>) -> String {
     let bounds = row.robust_accuracy_low_errors.zip(row.robust_accuracy_high_errors);
     let interval = row.robust_accuracy_low.zip(row.robust_accuracy_high);
     let rate = match (row.robust_accuracy, bounds) {
@@ -119,7 +144,8 @@ fn robust_accuracy(row: &SummaryRow, deviation: Option<f64>) -> String {
     }
 }
 
-fn warnings(rows: &[SummaryRow]) -> Vec<String> {
+/// What looked wrong, once each.
+pub(crate) fn warnings(rows: &[SummaryRow]) -> Vec<String> {
     let mut warnings: Vec<String> = Vec::new();
     for row in rows.iter().filter(|row| !row.warnings.is_empty()) {
         let warning = format!("{}, {}: {}", row.model, row.attack, row.warnings);
@@ -133,12 +159,21 @@ fn warnings(rows: &[SummaryRow]) -> Vec<String> {
 /// What is suspect and why.
 pub(crate) fn sentence(suspect: &Suspect) -> String {
     let Suspect { model, defense, attack, threat, eps, seed, suspicion: Suspicion { check, evidence } } = suspect;
-    let result = [model, defense, attack, threat, eps].map(String::as_str);
+    let eps = spell(eps);
+    let result = [model, defense, attack, threat, &eps].map(String::as_str);
     let result = result.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
     format!("{result}, seed {seed}: {evidence} [{}]", check.name())
 }
 
-fn expectation(row: &ExpectationRow) -> Vec<String> {
+/// An expectation and its measurement in words.
+pub(crate) struct Compared {
+    pub(crate) expected: String,
+    pub(crate) measured: String,
+    pub(crate) difference: String,
+}
+
+/// Puts an expectation into words.
+pub(crate) fn compare(row: &ExpectationRow) -> Compared {
     let is_rate = row.metric != "median-distance";
     let number = |value: f64| if is_rate { percent(value) } else { format!("{value:.4}") };
     let published = row.published.map(number).unwrap_or_default();
@@ -149,6 +184,15 @@ fn expectation(row: &ExpectationRow) -> Vec<String> {
     let difference = row
         .difference
         .map(|difference| if is_rate { format!("{:+.1}", 100.0 * difference) } else { format!("{difference:+.4}") });
+    Compared {
+        expected,
+        measured: row.measured.map(number).unwrap_or_default(),
+        difference: difference.unwrap_or_default(),
+    }
+}
+
+fn expectation(row: &ExpectationRow) -> Vec<String> {
+    let Compared { expected, measured, difference } = compare(row);
     let verdict = row.verdict.map(Verdict::name).unwrap_or_default();
     vec![
         row.model.clone(),
@@ -157,13 +201,13 @@ fn expectation(row: &ExpectationRow) -> Vec<String> {
         [row.threat.as_str(), &row.eps].join(" ").trim().to_owned(),
         row.metric.clone(),
         expected,
-        row.measured.map(number).unwrap_or_default(),
-        difference.unwrap_or_default(),
+        measured,
+        difference,
         verdict.to_owned(),
     ]
 }
 
-fn percent(rate: f64) -> String {
+pub(crate) fn percent(rate: f64) -> String {
     format!("{:.1} %", 100.0 * rate)
 }
 

@@ -92,11 +92,16 @@ fn read(directory: &tempfile::TempDir, name: &str) -> String {
 fn the_order_of_computation_leaves_no_trace() {
     let (first, ..) = filled(|_| {});
     let (second, ..) = filled(|cells| cells.reverse());
-    for name in ["samples.csv", "summary.csv", "curves.csv", "expectations.csv", "trial.resolved.toml"] {
+    let figures = ["svg", "vl.json"].map(|ending| format!("figures/trial.eps.{ending}"));
+    let tables = ["samples.csv", "summary.csv", "curves.csv", "expectations.csv", "trial.resolved.toml"];
+    for name in tables.into_iter().chain(figures.iter().map(String::as_str)).chain(["report.html"]) {
         let text = read(&first, name);
         assert_eq!(text, read(&second, name), "{name}");
-        assert!(text.lines().count() > 3 && !text.contains('\r') && !text.contains("host"), "{name}");
+        let is_long = text.lines().count() > 3 || name.ends_with("svg") || name.ends_with("html");
+        assert!(is_long && !text.contains('\r') && !text.contains("\"host\""), "{name}");
     }
+    let image = |directory: &tempfile::TempDir| fs::read(directory.path().join("figures/trial.eps.png")).unwrap();
+    assert_eq!(image(&first), image(&second));
     assert!(
         !fs::read_dir(first.path()).unwrap().any(|entry| entry.unwrap().file_name().to_string_lossy().starts_with('.'))
     );
@@ -210,6 +215,54 @@ fn people_get_a_table() {
 }
 
 #[test]
+fn the_page_stands_alone_and_says_everything() {
+    let (directory, plan, report) = filled(|_| {});
+    let page = read(&directory, "report.html");
+    for foreign in ["http", "src=", "<script", "<link", "@import", "url("] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
+    let count = |part: &str| page.matches(part).count();
+    assert_eq!((count("<h1>A trial</h1>"), count("<h3>Expectations</h3>"), count("<figure>")), (1, 1, 2));
+    // One verdict per row, and how many there are of each.
+    assert_eq!((count("badge pass"), count("badge fail")), (3 + 1, 1 + 1));
+    // Two attacks and their worst case on two models.
+    assert_eq!(count("<th scope=\"row\">"), 2 * 3);
+    assert!(page.contains("50.0 % <br><span class=\"small\">21.5 to 78.5</span>"), "{page}");
+    assert_eq!(count("class=\"suspect\""), report.experiments[0].suspects.len());
+    assert!(
+        page.contains("plain none walk linf, seed 0: 12.5 % stay robust although any image may be chosen [unbounded]")
+    );
+    let manifest: serde_json::Value = serde_json::from_str(&read(&directory, "manifest.json")).unwrap();
+    let said = |value: &serde_json::Value| page.contains(value.as_str().unwrap());
+    assert!(said(&manifest["outputs"]["samples.csv"]) && said(&manifest["plan"]) && page.contains(&plan.device_class));
+    assert_eq!(manifest["outputs"]["report.html"], digest(page.as_bytes()).as_str());
+    let (directory, ..) = filled(|cells| cells.truncate(1));
+    assert!(read(&directory, "report.html").contains("incomplete: 1 of 12 cells"));
+}
+
+#[test]
+fn titles_are_words_and_not_markup() {
+    let spec = r#"
+        experiment = { id = "odd", title = "<b>x</b> & y" }
+        data = { use = "dots", samples = 1 }
+        model = [{ use = "net" }]
+        threat = { norm = "linf", eps = "1/4" }
+        attack = [{ use = "step" }]
+        figure = []
+    "#;
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path().join("store")).unwrap();
+    write_report(&plan(&[spec, &spec.replace("odd", "even")]), &store, directory.path(), &ManifestFacts::default())
+        .unwrap();
+    let page = read(&directory, "report.html");
+    assert!(
+        page.contains("<h1>2 experiments</h1>") && page.contains("<a href=\"#even\">&lt;b&gt;x&lt;/b&gt; &amp; y</a>"),
+        "{page}"
+    );
+    assert!(!page.contains("<b>") && !page.contains("<figure>"));
+}
+
+#[test]
 fn missing_cells_are_told_and_left_out() {
     let (directory, _, report) = filled(|cells| {
         cells.retain(|cell| cell.model.id == "plain" && cell.samples[0] == 0);
@@ -263,7 +316,14 @@ fn several_seeds_give_mean_and_deviation() {
     // Samples 1 and 3 have no records: they left broken and robust.
     assert_eq!(
         tails,
-        ["queries 0.0 1.0", "queries 1.0 0.75", "queries 2.0 0.5", "iterations 5.0 0.75", "iterations 10.0 0.5"]
+        [
+            "queries 0.0 1.0",
+            "queries 1.0 0.75",
+            "queries 2.0 0.5",
+            "queries 10.0 0.5",
+            "iterations 5.0 0.75",
+            "iterations 10.0 0.5"
+        ]
     );
 }
 

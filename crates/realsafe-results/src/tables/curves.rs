@@ -2,8 +2,8 @@
 //!
 //! - `eps`: a point at 0, from the clean predictions, and one per eps of the list; for attacks that minimise the distance an exact step function instead, with
 //!   a point at 0, at every distance and at every eps of the list.
-//! - `queries`: a step function with a point at 0 and at every number of queries that first broke a sample. Left out
-//!   where the distance is minimised, because there the first adversarial decides nothing.
+//! - `queries`: a step function with a point at 0, at every number of queries that first broke a sample, and at the most
+//!   that any sample took. Left out where the distance is minimised, because there the first adversarial decides nothing.
 //! - `iterations`: a point per recorded step. A sample without a record at a step left the attack before it, and counts
 //!   as it ended.
 //!
@@ -125,7 +125,9 @@ fn queries_curve(group: &Group) -> Vec<CurveRow> {
     if times.is_empty() {
         return Vec::new();
     }
-    let positions: BTreeSet<u64> = times.iter().flatten().copied().filter(|time| *time < u64::MAX).chain([0]).collect();
+    let broken = times.iter().flatten().copied().filter(|time| *time < u64::MAX);
+    let most = judged.iter().map(|judged| judged.queries).max();
+    let positions: BTreeSet<u64> = broken.chain([0]).chain(most).collect();
     let point = |queries: u64| {
         let rate = Rate::of(times.iter().map(|time| time.map(|time| time > queries)));
         row(group, group.eps.as_ref(), "queries", queries as f64, rate)
@@ -222,8 +224,10 @@ mod tests {
                 ("queries", "1/2", 0.0, None),
                 ("queries", "1/2", 1.0, None),
                 ("queries", "1/2", 2.0, None),
+                ("queries", "1/2", 10.0, None),
                 ("queries", "1/4", 0.0, Some(1.0)),
                 ("queries", "1/4", 1.0, Some(0.75)),
+                ("queries", "1/4", 10.0, Some(0.75)),
             ]
         );
     }

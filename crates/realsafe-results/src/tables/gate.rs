@@ -143,7 +143,7 @@ fn more_iterations_hurt(group: &Group) -> Option<String> {
     let most = group.subject.norm.tolerance(eps.value());
     let goal = group.subject.goal;
     // Without a record, a sample had left the attack and stays what it is.
-    let robust_at = |step: u32| -> BTreeMap<u32, bool> {
+    let robust_at = |step: u32| -> Vec<(u32, bool)> {
         let robust = judged.iter().filter_map(|judged| {
             let point = points.get(&judged.sample).and_then(|points| points.get(&step));
             let iterate =
@@ -165,15 +165,17 @@ fn exceeds(first: &Entry, second: &Entry) -> Option<Paired> {
     surpasses(&robust(first), &robust(second))
 }
 
-/// Which samples without errors are robust.
-fn robust(entry: &Entry) -> BTreeMap<u32, bool> {
+/// Which samples without errors are robust, in ascending order.
+fn robust(entry: &Entry) -> Vec<(u32, bool)> {
     entry.judged.iter().filter_map(|judged| Some((judged.sample, judged.robust_answer()?))).collect()
 }
 
-fn surpasses(first: &BTreeMap<u32, bool>, second: &BTreeMap<u32, bool>) -> Option<Paired> {
+fn surpasses(first: &[(u32, bool)], second: &[(u32, bool)]) -> Option<Paired> {
     let mut paired = Paired::default();
+    let mut others = second.iter().peekable();
     for (sample, first) in first {
-        if let Some(second) = second.get(sample) {
+        while others.next_if(|(other, _)| other < sample).is_some() {}
+        if let Some((_, second)) = others.next_if(|(other, _)| other == sample) {
             paired.add(*first, *second);
         }
     }

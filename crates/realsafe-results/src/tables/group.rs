@@ -25,7 +25,7 @@ pub(crate) struct Group {
     pub(crate) seed: u64,
     /// What the attack may ask of the victim.
     pub(crate) access: Access,
-    /// The gradients of the victim that it may take per sample.
+    /// The gradients of the victim that it may take per sample, with all restarts.
     pub(crate) gradients: u64,
     pub(crate) restarts: u32,
     /// Of the cells that are there, in plan order.
@@ -175,8 +175,9 @@ impl Group {
 impl Subject {
     /// Whether both are about the same defended model in the same threat model, whatever the attack.
     pub(crate) fn same_victim(&self, other: &Self) -> bool {
-        let victim = |subject: &Self| Self { attack: String::new(), ..subject.clone() };
-        victim(self) == victim(other)
+        let Self { experiment, model, defense, attack: _, threat, norm, goal } = self;
+        (experiment, model, defense, threat, norm, goal)
+            == (&other.experiment, &other.model, &other.defense, &other.threat, &other.norm, &other.goal)
     }
 
     /// Tells subjects apart.

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use crate::command::{Folder, SMALL};
 
-const TABLES: [&str; 4] = ["samples.csv", "summary.csv", "curves.csv", "small.resolved.toml"];
+const TABLES: [&str; 5] = ["samples.csv", "summary.csv", "curves.csv", "small.resolved.toml", "report.html"];
 
 #[test]
 fn a_run_is_planned_stored_and_reported_again() {

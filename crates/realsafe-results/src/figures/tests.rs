@@ -1,0 +1,155 @@
+//! Tests of figures: what is drawn where, and that files are what they should be.
+
+use super::*;
+use crate::fixture::plan;
+
+const SPEC: &str = r#"
+experiment = { id = "trial" }
+data = { use = "dots", samples = 8 }
+model = [{ id = "plain", use = "net" }, { id = "trained", use = "other-net" }]
+attack = [{ use = "step" }, { use = "walk" }]
+threat = { norm = "linf", eps = ["2/255", "6/255", "8/255"] }
+"#;
+
+fn experiment(figures: &str) -> Experiment {
+    plan(&[&format!("{SPEC}\n{figures}")]).experiments.remove(0)
+}
+
+/// A row of a model and an attack with the rate as interval's middle.
+fn row(model: &str, attack: &str, x_axis: &'static str, eps: &str, seed: u64, (x, rate): (f64, f64)) -> CurveRow {
+    CurveRow {
+        experiment: "trial".to_owned(),
+        model: model.to_owned(),
+        defense: "none".to_owned(),
+        attack: attack.to_owned(),
+        threat: "linf".to_owned(),
+        norm: "linf",
+        goal: "untargeted",
+        eps: eps.to_owned(),
+        seed,
+        x_axis,
+        x,
+        rate: Some(rate),
+        low: Some(rate - 0.1),
+        high: Some(rate + 0.1),
+    }
+}
+
+fn rows() -> Vec<CurveRow> {
+    let mut rows = Vec::new();
+    for model in ["plain", "trained"] {
+        for (level, rate) in [(0.0, 0.9), (2.0, 0.7), (6.0, 0.5), (8.0, 0.2)] {
+            rows.push(row(model, "step", "eps", "", 0, (level / 255.0, rate)));
+        }
+        for (x, rate) in [(0.0, 0.9), (0.01, 0.6), (0.02, 0.3), (0.5, 0.1)] {
+            rows.push(row(model, "walk", "eps", "", 0, (x, rate)));
+        }
+        for eps in ["2/255", "2/85"] {
+            for (x, rate) in [(0.0, 0.9), (5.0, 0.5), (100.0, 0.4)] {
+                rows.push(row(model, "step", "queries", eps, 0, (x, rate)));
+            }
+        }
+    }
+    rows
+}
+
+#[test]
+fn panels_and_lines_are_what_the_spec_says() {
+    let spec = experiment("figure = [{ x-axis = \"eps\", title = \"Curves\" }]");
+    let [drawing] = drawings(&spec, &rows()).try_into().unwrap();
+    assert_eq!((drawing.name.as_str(), drawing.heading().as_str()), ("trial.eps", "Curves · linf"));
+    assert_eq!(drawing.axis_title, "eps (linf)");
+    let titles: Vec<&str> = drawing.panels.iter().map(|panel| panel.title.as_str()).collect();
+    assert_eq!(titles, ["plain", "trained"]);
+    let keys: Vec<(&str, bool)> = drawing.keys.iter().map(|key| (key.label.as_str(), key.marked)).collect();
+    assert_eq!(keys, [("step", true), ("walk", false)]);
+    let panel = &drawing.panels[0];
+    assert_eq!(panel.scale, Scale::levels(8.0 / 255.0));
+    assert_eq!(panel.lines.iter().map(|line| line.steps).collect::<Vec<_>>(), [false, true]);
+    // The distances go beyond the radii of the spec, and the curve up to them.
+    let seen: Vec<f64> = panel.visible(&panel.lines[1]).iter().map(|sample| sample.x).collect();
+    assert_eq!(seen, [0.0, 0.01, 0.02, 8.0 / 255.0]);
+}
+
+#[test]
+fn what_is_left_has_images_of_its_own() {
+    let spec = experiment("figure = [{ x-axis = \"queries\", scale = \"log\", panels = [], series = \"model\" }]");
+    let images = drawings(&spec, &rows());
+    let names: Vec<(&str, String)> = images.iter().map(|image| (image.name.as_str(), image.heading())).collect();
+    assert_eq!(
+        names,
+        [
+            ("trial.queries.2-255", "step, linf, eps 2/255".to_owned()),
+            ("trial.queries.6-255", "step, linf, eps 6/255".to_owned())
+        ]
+    );
+    let panel = &images[0].panels[0];
+    assert_eq!((panel.scale.start, panel.scale.end, panel.lines.len()), (5.0, 100.0, 2));
+    let seen: Vec<_> = panel.visible(&panel.lines[0]).iter().map(|sample| (sample.x, sample.rate)).collect();
+    assert_eq!(seen, [(5.0, Some(0.5)), (100.0, Some(0.4))]);
+
+    let filtered = "figure = [{ x-axis = \"queries\", panels = \"attack\", series = \"eps\", model = \"plain\", eps = \"6/255\" }]";
+    let [one] = drawings(&experiment(filtered), &rows()).try_into().unwrap();
+    assert_eq!((one.name.as_str(), one.keys[0].label.as_str(), one.keys.len()), ("trial.queries", "eps 6/255", 1));
+    assert!(drawings(&experiment("figure = [{ x-axis = \"iterations\" }]"), &rows()).is_empty());
+}
+
+#[test]
+fn seeds_are_averaged_where_all_are_known() {
+    let sample = |x, rate| Sample { x, rate: Some(rate), low: rate - 0.1, high: rate + 0.1 };
+    let curves = [vec![sample(0.0, 1.0), sample(2.0, 0.5)], vec![sample(0.0, 0.5), sample(1.0, 0.25)]];
+    let found =
+        |steps| mean_curve(&curves, steps).iter().map(|sample| (sample.x, sample.rate.unwrap())).collect::<Vec<_>>();
+    assert_eq!(found(true), [(0.0, 0.75), (1.0, 0.625), (2.0, 0.375)]);
+    assert_eq!(found(false), [(0.0, 0.75)]);
+    let mut open = curves.clone();
+    open[0][0].rate = None;
+    let mean = mean_curve(&open, true);
+    assert_eq!((mean[0].rate, mean[0].low), (None, f64::midpoint(0.9, 0.4)));
+}
+
+#[test]
+fn steps_too_close_to_see_are_one() {
+    let samples = (0..10_000).map(|index| Sample {
+        x: f64::from(index) / 10_000.0,
+        rate: Some(1.0 - f64::from(index) / 10_000.0),
+        low: 0.0,
+        high: 1.0,
+    });
+    let line = Line { key: 0, steps: true, samples: samples.collect() };
+    let panel = Panel { title: String::new(), scale: Scale::linear(1.0), lines: vec![line] };
+    let visible = panel.visible(&panel.lines[0]);
+    assert!((900..1100).contains(&visible.len()), "{}", visible.len());
+    for sample in visible {
+        // No step is moved by more than its own width.
+        assert!((1.0 - sample.rate.unwrap() - sample.x).abs() < 2.0 * CLOSE, "{sample:?}");
+    }
+}
+
+#[test]
+fn files_are_readable_and_the_same_each_time() {
+    let spec = experiment("figure = [{ x-axis = \"eps\", title = \"a < b\" }]");
+    let [drawing] = drawings(&spec, &rows()).try_into().unwrap();
+    let svg = drawing.svg();
+    assert!(svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" ") && svg.ends_with("</svg>\n"));
+    for words in ["a &lt; b · linf", ">trained<", ">walk<", ">4/255<", ">eps (linf)<", "robust accuracy (%)"] {
+        assert!(svg.contains(words), "{words}: {svg}");
+    }
+    // Two panels of two bands and two curves each, one of them with four marks, and two keys.
+    assert_eq!(svg.matches("class=\"area").count(), 2 * (2 + 4) + 1);
+    assert_eq!(svg.matches("class=\"line c").count(), 2 * 2 + 2);
+    let png = drawing.png().unwrap();
+    assert!(png.starts_with(b"\x89PNG") && png == drawing.png().unwrap());
+    let scene = chart::figure(&drawing);
+    let size = [16, 20].map(|at| u32::from_be_bytes(png[at..at + 4].try_into().unwrap()));
+    assert_eq!(size.map(|length| length as f32), [2.0 * scene.width, 2.0 * scene.height]);
+    let vega: serde_json::Value = serde_json::from_slice(&drawing.vega_lite().unwrap()).unwrap();
+    let values = vega["data"]["values"].as_array().unwrap();
+    // Four points, and of the steps the start, two distances and the end of the axis.
+    assert_eq!(values.len(), 2 * (4 + 4));
+    assert_eq!(values[1]["rate"], 0.7);
+    assert_eq!(vega["spec"]["encoding"]["color"]["scale"]["domain"], serde_json::json!(["step", "walk"]));
+    let page = drawing.html().into_string();
+    assert_eq!(page.matches("<svg ").count(), 2 + 2);
+    assert!(page.contains("fill=\"currentColor\"") && !page.contains("<rect"));
+}

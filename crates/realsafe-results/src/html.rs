@@ -1,0 +1,277 @@
+//! `report.html`: everything that a report says on one page, which needs no network.
+//!
+//! Like the tables it is a function of plan and store, byte for byte: of the program it names the version, of the
+//! device the class for which the plan is. When and where it ran is in `manifest.json`.
+
+use std::collections::BTreeMap;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use realsafe_plan::{Experiment, Plan, ThreatSpec};
+
+use crate::figures::Drawing;
+use crate::manifest::{inputs, plan_digest};
+use crate::table::{Shown, compare, percent, robust_accuracy, sentence, shown, spell, warnings};
+use crate::{ExpectationRow, ExperimentReport, Report, SummaryRow, Verdict};
+
+/// What the numbers in the tables are.
+const CAPTION: &str = "With 95 % intervals, or the standard deviation over seeds. Queries are means over all samples, at the \
+    radius that needs most.";
+
+const STYLE: &str = include_str!("html.css");
+
+/// The page; `figures` are those of each experiment, `digests` the BLAKE3 of the tables.
+pub(crate) fn page(
+    plan: &Plan,
+    report: &Report,
+    figures: &[Vec<Drawing>],
+    digests: &BTreeMap<String, String>,
+) -> String {
+    let title = match plan.experiments.as_slice() {
+        [only] if only.title.is_empty() => only.id.clone(),
+        [only] => only.title.clone(),
+        several => format!("{} experiments", several.len()),
+    };
+    let experiments = plan.experiments.iter().zip(&report.experiments).zip(figures);
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header { h1 { (title) } (verdicts(report)) }
+                main {
+                    @if plan.experiments.len() > 1 { (contents(&plan.experiments)) }
+                    @for ((spec, experiment), figures) in experiments {
+                        (section(spec, experiment, figures, plan.experiments.len() > 1))
+                    }
+                    (provenance(plan, report, digests))
+                }
+            }
+        }
+    };
+    format!("{}\n", page.into_string())
+}
+
+/// How it went, in a line.
+fn verdicts(report: &Report) -> Markup {
+    let suspects: usize = report.experiments.iter().map(|experiment| experiment.suspects.len()).sum();
+    let counts = [Verdict::Pass, Verdict::WithinError, Verdict::Unclear, Verdict::Fail, Verdict::Missing]
+        .map(|verdict| (verdict, report.count(verdict)));
+    html! {
+        p.verdicts {
+            @for (verdict, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+                span class=(format!("badge {}", verdict.name())) { (count) " " (verdict.name()) }
+            }
+            @if suspects > 0 { span.badge.suspect { (suspects) " suspect" } }
+            @if !report.is_complete() {
+                span.badge.fail { "incomplete: " (report.cells) " of " (report.cells_expected) " cells" }
+            }
+        }
+        @for warning in &report.warnings { p.notice { (warning) } }
+    }
+}
+
+fn contents(experiments: &[Experiment]) -> Markup {
+    html! {
+        nav { ul { @for one in experiments { li { a href=(format!("#{}", one.id)) { (name(one)) } } } } }
+    }
+}
+
+fn name(experiment: &Experiment) -> &str {
+    if experiment.title.is_empty() { &experiment.id } else { &experiment.title }
+}
+
+fn section(spec: &Experiment, experiment: &ExperimentReport, figures: &[Drawing], titled: bool) -> Markup {
+    html! {
+        section id=(spec.id) {
+            @if titled { h2 { (name(spec)) } }
+            (subject(spec))
+            @if !experiment.expectations.is_empty() {
+                h3 { "Expectations" }
+                (expectations(&experiment.expectations))
+            }
+            h3 { "Robust accuracy" }
+            @let shown = shown(&experiment.summary);
+            @for threat in &spec.threats {
+                @let rows: Vec<&Shown<'_>> = shown.iter().filter(|shown| shown.row.threat == threat.id).collect();
+                @if !rows.is_empty() { (results(threat, &rows)) }
+            }
+            p.small { (CAPTION) }
+            @if !experiment.suspects.is_empty() {
+                h3 { "Suspect results" }
+                p { "These say more about the attack than about the model, and may overstate its robustness." }
+                ul.notes { @for suspect in &experiment.suspects { li.suspect { (sentence(suspect)) } } }
+            }
+            @let warnings = warnings(&experiment.summary);
+            @if !warnings.is_empty() {
+                h3 { "Warnings" }
+                ul.notes { @for warning in &warnings { li { (warning) } } }
+            }
+            @if !figures.is_empty() {
+                h3 { "Figures" }
+                @for figure in figures { (figure.html()) }
+                p.small { "Bands are 95 % intervals." }
+            }
+            details { summary { "The experiment in full" } pre { (spec.resolved()) } }
+        }
+    }
+}
+
+/// What was run, in a few words.
+fn subject(spec: &Experiment) -> Markup {
+    let join = |words: Vec<String>| words.join(", ");
+    let threats = spec.threats.iter().map(|threat| {
+        let eps: Vec<String> = threat.eps.iter().map(|eps| spell(eps.text())).collect();
+        let eps = if eps.is_empty() { String::new() } else { format!(", eps {}", eps.join(", ")) };
+        format!("{} {}{eps}", threat.norm.name(), threat.goal.name())
+    });
+    let stacks: Vec<String> = spec.stacks.iter().map(realsafe_plan::Stack::name).collect();
+    let rows = [
+        ("Experiment", spec.id.clone()),
+        ("Paper", spec.paper.clone().unwrap_or_default()),
+        ("Data", format!("{} samples of {}", spec.samples.len(), spec.data.id)),
+        ("Models", join(spec.models.iter().map(|model| model.id.clone()).collect())),
+        ("Defenses", if stacks == ["none"] { String::new() } else { join(stacks) }),
+        ("Attacks", join(spec.attacks.iter().map(|attack| attack.choice.chosen.id.clone()).collect())),
+        ("Threats", threats.collect::<Vec<_>>().join("; ")),
+        ("Seeds", join(spec.seeds.iter().map(u64::to_string).collect())),
+    ];
+    html! {
+        dl { @for (name, text) in rows.iter().filter(|(_, text)| !text.is_empty()) { dt { (name) } dd { (text) } } }
+    }
+}
+
+fn expectations(rows: &[ExpectationRow]) -> Markup {
+    html! {
+        div.table { table {
+            thead { tr { th { "What" } th { "Expected" } th { "Measured" } th { "Verdict" } } }
+            tbody { @for row in rows {
+                @let compared = compare(row);
+                @let verdict = row.verdict.map(Verdict::name).unwrap_or_default();
+                tr {
+                    td {
+                        (row.metric) br;
+                        span.small { (words([&row.model, stack(&row.defense), &row.attack, &row.threat, &spell(&row.eps)])) }
+                        @if !row.source.is_empty() { br; span.small { (row.source) } }
+                    }
+                    td { (compared.expected) }
+                    td.number { (compared.measured) br; span.small { (compared.difference) } }
+                    td { span class=(format!("badge {verdict}")) { (verdict) } }
+                }
+            } }
+        } }
+    }
+}
+
+fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+fn stack(name: &str) -> &str {
+    if name == "none" { "" } else { name }
+}
+
+/// The results in one threat model: a block of rows per defended model, a column per radius.
+fn results(threat: &ThreatSpec, rows: &[&Shown<'_>]) -> Markup {
+    let mut radii: Vec<&str> = Vec::new();
+    for shown in rows {
+        if !radii.contains(&shown.row.eps.as_str()) {
+            radii.push(&shown.row.eps);
+        }
+    }
+    let minimal = rows.iter().any(|shown| shown.row.local_optimality.is_some());
+    let columns = radii.len() + 2 + 2 * usize::from(minimal);
+    html! {
+        div.table { table {
+            thead { tr {
+                th { (threat.norm.name()) " " (threat.goal.name()) }
+                @for eps in &radii { th.number { @if eps.is_empty() { "any eps" } @else { "eps " (spell(eps)) } } }
+                th.number { "Queries" }
+                @if minimal { th.number { "Median distance" } th.number { "Local optimality" } }
+            } }
+            @for block in rows.chunk_by(|a, b| (&a.row.model, &a.row.defense) == (&b.row.model, &b.row.defense)) {
+                @let first = block[0].row;
+                tbody {
+                    tr.victim { th colspan=(columns) scope="rowgroup" {
+                        (words([first.model.as_str(), stack(&first.defense)]))
+                        @if let Some(clean) = first.clean_accuracy { span.small { " clean accuracy " (percent(clean)) } }
+                    } }
+                    @for attack in block.chunk_by(|a, b| a.row.attack == b.row.attack) {
+                        tr {
+                            th scope="row" { (attack[0].row.attack) }
+                            @for eps in &radii {
+                                td.number { @if let Some(shown) = attack.iter().find(|shown| shown.row.eps == *eps) { (rate(shown)) } }
+                            }
+                            @let queries = attack.iter().filter_map(|shown| shown.row.mean_queries).fold(0.0, f64::max);
+                            td.number { (format!("{queries:.0}")) }
+                            @if minimal { (minimal_distance(attack[0].row)) }
+                        }
+                    }
+                }
+            }
+        } }
+    }
+}
+
+/// A robust accuracy, how certain it is, and whether it can be trusted.
+fn rate(Shown { row, deviation }: &Shown<'_>) -> Markup {
+    let text = robust_accuracy(row, *deviation);
+    let (rate, certainty) =
+        text.split_once('[').map_or((text.as_str(), ""), |(rate, rest)| (rate, rest.trim_end_matches(']')));
+    let (rate, deviation) = rate.split_once('±').unwrap_or((rate, ""));
+    html! {
+        (rate)
+        @if !certainty.is_empty() { br; span.small { (certainty.replace(", ", " to ")) } }
+        @if !deviation.is_empty() { br; span.small { "±" (deviation) } }
+        @if let Some(errors) = row.errors.filter(|errors| *errors > 0) { br; span.small.fail { (errors) " errors" } }
+        @if !row.suspect.is_empty() { br; span.badge.suspect title=(row.suspect) { "suspect" } }
+        @if let Some(rate) = row.robust_accuracy { div.bar { div style=(format!("width:{:.1}%", 100.0 * rate)) {} } }
+    }
+}
+
+/// What does not depend on the radius.
+fn minimal_distance(row: &SummaryRow) -> Markup {
+    let median = row.median_distance.filter(|_| row.local_optimality.is_some());
+    html! {
+        td.number { @if let Some(median) = median { (distance(median)) } }
+        td.number { @if let Some(share) = row.local_optimality { (format!("{share:.3}")) } }
+    }
+}
+
+fn distance(distance: f64) -> String {
+    if distance.is_finite() { format!("{distance:.4}") } else { "∞".to_owned() }
+}
+
+fn provenance(plan: &Plan, report: &Report, digests: &BTreeMap<String, String>) -> Markup {
+    html! {
+        section id="provenance" {
+            h2 { "Provenance" }
+            dl {
+                dt { "Program" } dd { "realsafe-spec " (env!("CARGO_PKG_VERSION")) }
+                dt { "Device class" } dd { (plan.device_class) }
+                dt { "Cells" } dd { (report.cells) " of " (report.cells_expected) }
+                dt { "Plan" } dd { code { (plan_digest(plan)) } }
+            }
+            details {
+                summary { "BLAKE3 of what was read and written" }
+                div.table { table {
+                    @for (input, files) in inputs(plan) {
+                        tbody {
+                            tr.victim { th colspan="2" scope="rowgroup" { (input) } }
+                            @for (name, digest) in files { tr { td { (name) } td { code { (digest) } } } }
+                        }
+                    }
+                    tbody {
+                        tr.victim { th colspan="2" scope="rowgroup" { "results" } }
+                        @for (name, digest) in digests { tr { td { (name) } td { code { (digest) } } } }
+                    }
+                } }
+            }
+            p.small { "When and where it was computed: manifest.json and timings.csv, beside this page." }
+        }
+    }
+}
