@@ -339,7 +339,8 @@ fn projected(reference: &Reference, norm: Norm, change: Vec<f64>, radius: f64) -
     match norm {
         Norm::Linf => change.into_iter().map(|value| value.clamp(-radius, radius)).collect(),
         Norm::L2 => {
-            let scale = (radius / length(&change)).min(1.0);
+            // On the surface, not only inside.
+            let scale = radius / length(&change);
             change.into_iter().map(|value| value * scale).collect()
         }
         Norm::L1 => {
