@@ -81,6 +81,7 @@ def main():
     parser.add_argument("model", choices=sorted(NETWORKS))
     parser.add_argument("--samples-csv", help="of a run of the spec, to be put beside the others")
     parser.add_argument("--norms", nargs="+", default=list(ORDERS), choices=list(ORDERS))
+    parser.add_argument("--attacks", nargs="+", default=["fab", "fab-t"], choices=["fab", "fab-t"])
     parser.add_argument("--count", type=int, default=100, help="images (%(default)s)")
     parser.add_argument("--steps", type=int, default=20, help="steps per start (%(default)s)")
     arguments = parser.parse_args()
@@ -88,16 +89,15 @@ def main():
     network = load(arguments.model)
     x, y = images(arguments.model, arguments.count)
     for norm in arguments.norms:
-        for attack, targeted in (("fab", False), ("fab-t", True)):
+        for attack in arguments.attacks:
+            targeted = attack == "fab-t"
             print(f"{attack}, {arguments.model}, {norm}, {arguments.count} images, {arguments.steps} steps")
             if arguments.samples_csv:
                 ours = rows(arguments.samples_csv, model=arguments.model, attack=attack, norm=norm)
-                nearest = {}
-                for row in ours:
-                    distance = float(row[f"dist_{norm}"]) if row["status"] == "broken" else math.inf
-                    nearest[row["sample"]] = distance
+                ours = [row for row in ours if int(row["sample"]) < arguments.count]
+                nearest = [float(row[f"dist_{norm}"]) if row["status"] == "broken" else math.inf for row in ours]
                 spent = [sum(int(row[kind]) for row in ours) / len(ours) for kind in ("forwards", "backwards")]
-                describe("realsafe-spec", list(nearest.values()), *spent)
+                describe("realsafe-spec", nearest, *spent)
             for title, peer in (("official", official), ("AdvLib", adv_lib)):
                 model, start = Counted(network), time.time()
                 found = peer(model, x, y, norm, arguments.steps, targeted)

@@ -96,8 +96,7 @@ mod tests {
     }
 
     /// By how much a change can lower `value` at most, if it has no more than this size and stays in the box: slowly, and
-    /// in another way than above. For l2 by alternating between clipping and stretching what is free, for l1 by
-    /// filling a knapsack of single pixels.
+    /// from the size instead of the value.
     fn gain(norm: Norm, point: &[f32], normal: &[f32], value: f64, size: f64) -> f64 {
         let room = |at: usize| {
             let pixel = f64::from(point[at]);

@@ -18,15 +18,30 @@ fn dual(norm: Norm, gradient: impl Iterator<Item = f64>) -> f64 {
     }
 }
 
-/// The distance to the boundary between two classes of a linear model; exact where the box is far away.
+/// The distance to the boundary between two classes of a linear model. For l1 the box matters even to small changes, because they
+/// meet in one pixel after the other; for linf and l2 the boundary is taken to be nearer than the box.
 fn exact(weights: &[Vec<f32>], image: &[f32], label: usize, class: usize, norm: Norm) -> f64 {
     let slopes = weights[label].iter().zip(&weights[class]).map(|(a, b)| f64::from(*a) - f64::from(*b));
-    (logit(&weights[label], image) - logit(&weights[class], image)) / dual(norm, slopes)
+    let mut missing = logit(&weights[label], image) - logit(&weights[class], image);
+    if norm != Norm::L1 {
+        return missing / dual(norm, slopes);
+    }
+    let room = |slope: f64, pixel: f32| f64::from(if slope > 0.0 { pixel } else { 1.0 - pixel });
+    let mut pixels: Vec<(f64, f64)> =
+        slopes.zip(image).map(|(slope, pixel)| (slope.abs(), room(slope, *pixel))).collect();
+    pixels.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut distance = 0.0;
+    for (slope, room) in pixels {
+        let by = room.min(missing / slope);
+        distance += by;
+        missing -= by * slope;
+    }
+    distance
 }
 
 #[test]
 fn both_find_the_distance_to_a_linear_model() {
-    // Small margins, so that no pixel reaches the box, not even alone.
+    // Small margins, for the box to be far away.
     let (weights, _, grey) = linear_problem();
     let images = grey.pixels.chunks(12).zip(&grey.labels).map(|(image, label)| {
         let margin = |class: usize| logit(&weights[*label as usize], image) - logit(&weights[class], image);
