@@ -429,8 +429,6 @@ impl<'a> Driver<'a> {
                 match (reached, account.found.is_some()) {
                     (true, true) => Verdict::Broken,
                     (false, true) => Verdict::Disputed,
-                    // A minimal distance was asked for, and no query was adversarial.
-                    (_, false) if self.task.eps.is_none() => Verdict::Robust,
                     (true, false) => Verdict::Broken,
                     (false, false) => Verdict::Robust,
                 }
