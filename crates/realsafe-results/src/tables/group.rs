@@ -28,6 +28,8 @@ pub(crate) struct Group {
     /// The gradients of the victim that it may take per sample, with all restarts.
     pub(crate) gradients: u64,
     pub(crate) restarts: u32,
+    /// Whether radii are searched, so that larger ones than those tried are unknown.
+    pub(crate) is_search: bool,
     /// Of the cells that are there, in plan order.
     pub(crate) outcomes: Vec<Outcome>,
     pub(crate) trace: Vec<TracePoint>,
@@ -109,6 +111,7 @@ impl Group {
             access: cell.attack.access(),
             gradients: cell.cost.backwards.checked_div(cell.samples.len() as u64).unwrap_or(0),
             restarts: cell.attack.restarts,
+            is_search: cell.attack.search.is_some(),
             outcomes: Vec::new(),
             trace: Vec::new(),
             cells: 0,
@@ -142,7 +145,8 @@ impl Group {
         let (broken, pred) = match (outcome.status, &self.eps) {
             (status, _) if status.is_error() => (None, None),
             (status, Some(_)) => (Some(status == Status::Broken), outcome.adv_pred),
-            (_, None) if best > radius => (Some(false), outcome.clean_pred),
+            // As inside a ball of that radius: rounding may put an image a little beyond it.
+            (_, None) if best > self.subject.norm.tolerance(radius) => (Some(false), outcome.clean_pred),
             (_, None) => (Some(true), outcome.adv_pred),
         };
         let spent = &outcome.spent;
