@@ -46,7 +46,11 @@ impl FromStr for Number {
         }
         let value = above / below;
         const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53: whole floats up to here are exact
-        if above.fract() != 0.0 || below.fract() != 0.0 || above.abs() > EXACT || below.abs() > EXACT {
+        let (mut above, mut below) = (above, below);
+        while above.fract() != 0.0 || below.fract() != 0.0 {
+            (above, below) = (10.0 * above, 10.0 * below);
+        }
+        if above.abs() > EXACT || below.abs() > EXACT {
             return Ok(Self::from(value));
         }
         let divisor = greatest_common_divisor(above.abs() as u64, below.abs() as u64) as f64 * below.signum();
@@ -78,7 +82,8 @@ mod tests {
             ("4/2", "2", 2.0),
             ("0.3", "0.3", 0.3),
             ("1/-3", "-1/3", -1.0 / 3.0),
-            ("0.5/255", "0.00196078431372549", 0.5 / 255.0),
+            ("0.5/255", "1/510", 0.5 / 255.0),
+            ("1.5/255", "1/170", 1.5 / 255.0),
         ] {
             let number: Number = text.parse().unwrap();
             assert_eq!((number.text(), number.value()), (canonical, value), "{text}");

@@ -124,6 +124,7 @@ pub(crate) fn spell(eps: &str) -> String {
         eps.split_once('/').and_then(|(above, below)| Some((above.parse::<u64>().ok()?, below.parse().ok()?)));
     match fraction {
         Some((above, below @ (17 | 51 | 85))) => format!("{}/255", above * (255 / below)),
+        Some((above, below @ (34 | 102 | 170 | 510))) => format!("{:.1}/255", (above * (510 / below)) as f64 / 2.0),
         _ => eps.to_owned(),
     }
 }

@@ -135,5 +135,6 @@ fn what_surrogates_cannot_do_is_told() {
     check(mine, "").expect(65, &["`onto-itself` needs surrogates", "surrogates = ["]);
     check(mine, "surrogates = []").expect(65, &["at least one model"]);
     check(mine, "surrogates = [\"standart\"]").expect(65, &["unknown model `standart`", "`standard`"]);
-    check("success = \"last\"", mine).expect(65, &["`bim` uses no surrogates", "remove the key"]);
+    let other = format!("use = \"square\"\n{mine}");
+    check("use = \"bim\"", &other).expect(65, &["`square` uses no surrogates", "remove the key"]);
 }

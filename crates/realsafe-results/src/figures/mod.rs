@@ -320,7 +320,8 @@ fn scale(experiment: &Experiment, figure: &Figure, inside: &[&Curve<'_>], all: &
 
 /// Whether a threat model's radii are steps of 8-bit images, and written so.
 fn in_levels(threat: &ThreatSpec) -> bool {
-    let whole = |eps: &Number| ((255.0 * eps.value()).round() - 255.0 * eps.value()).abs() < 1e-9;
+    // Halves of steps are usual for weak models.
+    let whole = |eps: &Number| ((510.0 * eps.value()).round() - 510.0 * eps.value()).abs() < 1e-9;
     threat.norm == Norm::Linf && threat.eps.iter().all(whole) && threat.eps.iter().any(|eps| eps.text().contains('/'))
 }
 
