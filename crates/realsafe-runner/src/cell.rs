@@ -47,6 +47,8 @@ struct Prepared {
     model: DefendedModel,
     predictions: Vec<u32>,
     targets: Vec<Option<u32>>,
+    /// Whether the model gives probabilities where logits belong.
+    softened: bool,
 }
 
 fn prepare(cell: &Cell, workshop: &Workshop) -> Result<Prepared, CellError> {
@@ -61,7 +63,7 @@ fn prepare(cell: &Cell, workshop: &Workshop) -> Result<Prepared, CellError> {
     });
     let predictions = predicted.collect::<Result<_, _>>()?;
     let targets = targets(cell, &samples, &clean)?;
-    Ok(Prepared { samples, model, predictions, targets })
+    Ok(Prepared { samples, model, predictions, targets, softened: are_probabilities(&clean) })
 }
 
 /// Runs the attack of a cell and turns what the host judged into outcomes.
@@ -71,7 +73,7 @@ pub(crate) fn compute(
     control: Control<'_>,
     keep_images: bool,
 ) -> Result<CellRecord, CellError> {
-    let Prepared { samples, mut model, predictions, targets } = prepare(cell, workshop)?;
+    let Prepared { samples, mut model, predictions, targets, softened } = prepare(cell, workshop)?;
     let attacks = workshop.attacks(cell)?;
     let mut surrogates = workshop.surrogates(cell)?;
     let transfers = cell.attack.access() == Access::Nothing;
@@ -109,9 +111,9 @@ pub(crate) fn compute(
     let labels = task.samples.labels.clone();
     let members: Vec<Member<'_>> = attacks.iter().map(BuiltMember::member).collect();
     let run = |task| Driver::run(task, &members, workshop.device(), control);
-    let warnings = || attacks.iter().flat_map(|member| member.attack.warnings()).collect();
+    let warnings = || attacks.iter().flat_map(|member| member.attack.warnings()).collect::<Vec<String>>();
     // Where steps are recorded, the victim judges these too; where it has no eps, it decides which clean images are done.
-    let (judged, warnings) = if transfers && task.record.is_empty() && task.eps.is_some() {
+    let (judged, mut warnings) = if transfers && task.record.is_empty() && task.eps.is_some() {
         let bytes = size_of_val(task.samples.pixels.as_slice());
         let mut first = false;
         let made = workshop.made(cell, &targets, bytes, || {
@@ -127,6 +129,12 @@ pub(crate) fn compute(
     } else {
         (run(task)?, warnings())
     };
+    if softened {
+        warnings.push(format!(
+            "the model `{}` gives probabilities: losses of logits hardly change where it is certain; leave out its softmax",
+            cell.model.id
+        ));
+    }
     let Judged { judgements, recorded, contributions, zero_gradients } = judged;
     let outcomes = judgements.iter().enumerate().map(|(slot, judgement)| Outcome {
         sample: cell.samples[slot],
@@ -192,6 +200,15 @@ pub(crate) fn failed(cell: &Cell, workshop: &Workshop, status: Status, reason: &
         adversarials: None,
         warnings: vec![reason.to_owned()],
     })
+}
+
+/// Whether every row lies in `[0, 1]` and sums to one.
+fn are_probabilities(logits: &Logits) -> bool {
+    let is_distribution = |row: &[f32]| {
+        let inside = row.iter().all(|value| (-1e-5..=1.0 + 1e-5).contains(value));
+        inside && (row.iter().sum::<f32>() - 1.0).abs() < 1e-5
+    };
+    logits.rows().all(is_distribution)
 }
 
 const fn spent(victim: Cost, surrogates: Cost) -> Spent {

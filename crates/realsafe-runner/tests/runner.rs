@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
 use realsafe_core::{
     Attack, AttackEntry, Batch, Labels, Locations, Model, ModelEntry, Registry, Role, Stop, inventory, state,
@@ -95,6 +96,31 @@ impl Model for Void {
     fn logits(&self, images: Tensor<4>) -> Result<Tensor<2>, Stop> {
         let rows = images.dims()[0];
         Ok(images.reshape([rows, 64]).narrow(1, 0, 10) * f32::NAN)
+    }
+}
+
+/// A model that gives probabilities.
+struct Softened;
+
+impl Model for Softened {
+    fn logits(&self, images: Tensor<4>) -> Result<Tensor<2>, Stop> {
+        let rows = images.dims()[0];
+        Ok(softmax(images.reshape([rows, 64]).narrow(1, 20, 10) * 9.0, 1))
+    }
+}
+
+inventory::submit! {
+    ModelEntry {
+        component: Component {
+            id: "softened",
+            revision: 1,
+            origin: Origin::Crate(env!("CARGO_PKG_NAME")),
+            source: "//! Gives probabilities.",
+            parameters: &[],
+            example: "",
+            traits: Traits::Model(ModelTraits { input: &|_| Ok([1, 8, 8]), classes: &|_| Ok(10), differentiable: true }),
+        },
+        build: &|_, _, _| Ok(Box::new(Softened)),
     }
 }
 
@@ -266,4 +292,16 @@ fn targets_are_chosen_as_the_threat_says() {
     }
     assert!(targets(2).iter().all(|(label, target)| *target == (label + 1) % 10));
     assert!(targets(0).iter().map(|(label, target)| (target + 10 - label) % 10).collect::<BTreeSet<_>>().len() > 3);
+}
+
+#[test]
+fn a_model_that_gives_probabilities_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let rest = "[threat]\nnorm = \"linf\"\neps = 0.1\n[[attack]]\nuse = \"fgsm\"\n";
+    for (model, expected) in [("[[model]]\nuse = \"softened\"\n", true), (NETWORK, false)] {
+        let (_, records, _) = run(folder.path(), &format!("{DIGITS}{model}{rest}"));
+        let warned =
+            records[0].as_ref().unwrap().warnings.iter().any(|warning| warning.contains("gives probabilities"));
+        assert_eq!(warned, expected, "{model}");
+    }
 }
