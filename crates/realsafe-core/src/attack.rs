@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use realsafe_plan::{Cost, Goal, Norm, Values};
 
-use crate::oracle::Door;
+use crate::doors::Door;
 use crate::{Batch, Driver, Locations, Loss, Registry, Samples, Select};
 
 /// Why an attack stops before it is done.

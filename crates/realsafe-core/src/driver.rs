@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 use burn::tensor::{Device, Tensor, TensorData};
 use realsafe_plan::{Cost, Search, Success};
 
+use crate::doors::Door;
 use crate::logits::read;
-use crate::oracle::{Account, Door, Found, Rules};
+use crate::oracle::{Account, Found, Rules};
 use crate::projection::{Distances, in_box};
 use crate::random::Purpose;
 use crate::search::Bracket;

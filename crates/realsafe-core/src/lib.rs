@@ -10,6 +10,7 @@ mod catalogue;
 mod dataset;
 mod defense;
 pub mod device;
+mod doors;
 mod draws;
 mod driver;
 mod ensemble;
@@ -17,6 +18,7 @@ mod logits;
 mod losses;
 mod model;
 mod oracle;
+mod pieces;
 pub mod projection;
 pub mod random;
 mod recipe;
@@ -33,14 +35,13 @@ pub use catalogue::{
 };
 pub use dataset::{Dataset, Samples};
 pub use defense::{DefendedModel, Defense};
+pub use doors::{DeriveRow, Door, Gradients, Labels, Role, Scores, ScoresAndSurrogates, Surrogates};
 pub use draws::Draws;
 pub use driver::Driver;
 pub use logits::{Logits, read};
 pub use losses::{CrossEntropy, Loss, Margin, margin, strongest_rival};
 pub use model::{Model, Tape};
-pub use oracle::{
-    DeriveRow, Door, Gradients, Labels, Network, OpenTape, Oracle, Role, Scores, ScoresAndSurrogates, Surrogates,
-};
+pub use oracle::{Network, OpenTape, Oracle};
 pub use recipe::{Objective, Recipe, TrainingBatch};
 pub use rows::{HostRows, Rows, Select};
 pub use task::{Contribution, Control, Judged, Judgement, Member, Recorded, Task, Verdict};

@@ -1,137 +1,20 @@
-//! The doors through which attacks reach their victim, and the account that is kept of it.
-//!
-//! The oracle charges every propagation to the sample it was made for, enforces hard budgets, and remembers each
-//! sample's first (or nearest) adversarial. Rows are padded to a few fixed counts, so that what a backend
-//! computes for a row does not depend on how many others there are.
+//! The victim with its books: every propagation is charged to the sample it was made for, hard budgets hold, and each sample's
+//! first (or nearest) adversarial is remembered.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use burn::tensor::{Device, Tensor, TensorData};
-use realsafe_plan::{Budget, Cost, Ensemble, Norm, ROW_COUNTS, Success};
+use burn::tensor::Tensor;
+use realsafe_plan::{Budget, Cost, Ensemble, Norm, Success};
 
+use crate::doors::Role;
 use crate::ensemble::{combine, cotangents};
 use crate::logits::read;
+use crate::pieces::{Piece, pieces};
 use crate::projection::{Distances, in_box};
 use crate::random::Purpose;
-use crate::{Batch, DefendedModel, Draws, Logits, Loss, Rows, Samples, Select, Stop, Tape};
-
-/// What an image is to the attack that sends it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// A candidate for the result: it counts as success where iterates count.
-    Iterate,
-    /// A measurement, such as a random direction; it counts only under `success = "any-query"`.
-    Probe,
-}
-
-/// The victim's predicted labels.
-pub trait Labels {
-    /// The predicted class of each image; none where the model gives NaN.
-    ///
-    /// # Errors
-    /// See [`Stop`].
-    fn labels(&mut self, batch: &Batch, images: &Tensor<4>, role: Role) -> Result<Vec<Option<u32>>, Stop>;
-}
-
-/// The victim's logits.
-pub trait Scores: Labels {
-    /// The logits of each image.
-    ///
-    /// # Errors
-    /// See [`Stop`].
-    fn scores(&mut self, batch: &Batch, images: &Tensor<4>, role: Role) -> Result<Logits, Stop>;
-}
-
-/// Writes the derivative of a function of the logits of a row of the batch, given its place there.
-pub type DeriveRow<'a> = &'a mut dyn FnMut(usize, &[f32], &mut [f32]);
-
-/// The victim's gradients.
-pub trait Gradients: Scores {
-    /// The logits of each image, and the gradient `[n, channels, height, width]` along which the attacker's objective
-    /// rises: the loss for the label, or minus the loss for the target.
-    ///
-    /// # Errors
-    /// See [`Stop`].
-    fn gradient(
-        &mut self,
-        batch: &Batch,
-        images: &Tensor<4>,
-        loss: &dyn Loss,
-        role: Role,
-    ) -> Result<(Logits, Tensor<4>), Stop>;
-
-    /// The logits of each image, and the gradient of a function of them: `derive` is given the place of a row in the batch
-    /// and its logits, and writes the derivative with respect to each.
-    ///
-    /// # Errors
-    /// See [`Stop`].
-    fn gradient_of_logits(
-        &mut self,
-        batch: &Batch,
-        images: &Tensor<4>,
-        derive: DeriveRow<'_>,
-        role: Role,
-    ) -> Result<(Logits, Tensor<4>), Stop>;
-}
-
-/// The gradients of the surrogates, combined as the spec says; they cost the victim nothing.
-pub trait Surrogates {
-    /// The combined logits of each image, and the gradient `[n, channels, height, width]` along which the attacker's objective
-    /// rises.
-    ///
-    /// # Errors
-    /// See [`Stop`].
-    fn surrogate_gradient(
-        &mut self,
-        batch: &Batch,
-        images: &Tensor<4>,
-        loss: &dyn Loss,
-    ) -> Result<(Logits, Tensor<4>), Stop>;
-}
-
-/// The victim's logits and the surrogates' gradients.
-pub trait ScoresAndSurrogates: Scores + Surrogates {}
-
-impl ScoresAndSurrogates for Oracle {}
-
-/// What the driver can open for an attack.
-pub trait Door {
-    /// Opens the door.
-    fn open(oracle: &mut Oracle) -> &mut Self;
-}
-
-impl Door for dyn Labels {
-    fn open(oracle: &mut Oracle) -> &mut Self {
-        oracle
-    }
-}
-
-impl Door for dyn Scores {
-    fn open(oracle: &mut Oracle) -> &mut Self {
-        oracle
-    }
-}
-
-impl Door for dyn Gradients {
-    fn open(oracle: &mut Oracle) -> &mut Self {
-        oracle
-    }
-}
-
-impl Door for dyn ScoresAndSurrogates {
-    fn open(oracle: &mut Oracle) -> &mut Self {
-        oracle
-    }
-}
-
-/// For attacks whose access is known only when the program runs; whoever builds them keeps the other doors shut.
-impl Door for Oracle {
-    fn open(oracle: &mut Oracle) -> &mut Self {
-        oracle
-    }
-}
+use crate::{Batch, DefendedModel, Draws, Logits, Loss, Rows, Select, Stop, Tape};
 
 /// A network that an attack can ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -321,7 +204,7 @@ impl Oracle {
         Ok(combine(Ensemble::Logits, &answers))
     }
 
-    /// See [`Gradients::gradient`].
+    /// See [`Gradients::gradient`](crate::Gradients::gradient).
     ///
     /// # Errors
     /// See [`Stop`].
@@ -337,7 +220,7 @@ impl Oracle {
     }
 
     /// The logits that networks have together, and the gradient along which a loss rises.
-    fn raise(
+    pub(crate) fn raise(
         &mut self,
         networks: &[Network],
         batch: &Batch,
@@ -357,7 +240,7 @@ impl Oracle {
 
     /// The logits that networks have together, and the gradient of a function of them: of a randomised victim, the means
     /// over its draws.
-    fn ascend(
+    pub(crate) fn ascend(
         &mut self,
         networks: &[Network],
         batch: &Batch,
@@ -428,11 +311,11 @@ impl Oracle {
     }
 
     /// The networks that answer for the victim.
-    fn stand_ins(&self) -> Vec<Network> {
+    pub(crate) fn stand_ins(&self) -> Vec<Network> {
         if self.rules.transfers { self.all_surrogates() } else { vec![Network::Victim] }
     }
 
-    fn all_surrogates(&self) -> Vec<Network> {
+    pub(crate) fn all_surrogates(&self) -> Vec<Network> {
         (0..self.surrogates.len()).map(Network::Surrogate).collect()
     }
 
@@ -513,166 +396,10 @@ impl Oracle {
     }
 }
 
-impl Labels for Oracle {
-    fn labels(&mut self, batch: &Batch, images: &Tensor<4>, role: Role) -> Result<Vec<Option<u32>>, Stop> {
-        self.scores(batch, images, role).map(|logits| logits.predictions())
-    }
-}
-
-impl Scores for Oracle {
-    fn scores(&mut self, batch: &Batch, images: &Tensor<4>, role: Role) -> Result<Logits, Stop> {
-        let asked = self.stand_ins().into_iter();
-        let parts = asked.map(|network| self.scores_of(network, batch, images, role)).collect::<Result<Vec<_>, _>>()?;
-        Ok(combine(self.rules.ensemble, &parts))
-    }
-}
-
-impl Gradients for Oracle {
-    fn gradient(
-        &mut self,
-        batch: &Batch,
-        images: &Tensor<4>,
-        loss: &dyn Loss,
-        role: Role,
-    ) -> Result<(Logits, Tensor<4>), Stop> {
-        self.raise(&self.stand_ins(), batch, images, loss, role)
-    }
-
-    fn gradient_of_logits(
-        &mut self,
-        batch: &Batch,
-        images: &Tensor<4>,
-        derive: DeriveRow<'_>,
-        role: Role,
-    ) -> Result<(Logits, Tensor<4>), Stop> {
-        self.ascend(&self.stand_ins(), batch, images, role, &mut |rows, logits, derivatives| {
-            let derivatives = derivatives.chunks_exact_mut(logits.classes());
-            rows.zip(logits.rows()).zip(derivatives).for_each(|((row, logits), to)| derive(row, logits, to));
-            Ok(())
-        })
-    }
-}
-
-impl Surrogates for Oracle {
-    fn surrogate_gradient(
-        &mut self,
-        batch: &Batch,
-        images: &Tensor<4>,
-        loss: &dyn Loss,
-    ) -> Result<(Logits, Tensor<4>), Stop> {
-        self.raise(&self.all_surrogates(), batch, images, loss, Role::Probe)
-    }
-}
-
 /// Forward passes that can be gone back once, with [`Oracle::pull`].
 pub struct OpenTape {
     network: Network,
     slots: Vec<usize>,
     /// The pieces of each draw.
     draws: Vec<Vec<(Piece, Tape)>>,
-}
-
-impl DefendedModel {
-    /// The logits of images, without a tape, in padded pieces.
-    pub(crate) fn padded_logits(&self, images: &Tensor<4>, draws: &Draws) -> Result<Logits, Stop> {
-        let mut logits = Logits::empty();
-        for piece in pieces(images.dims()[0]) {
-            let mut part = Logits::read(self.logits(piece.cut(images), &piece.draws(draws))?)?;
-            part.truncate(piece.rows);
-            logits.append(part);
-        }
-        Ok(logits)
-    }
-
-    /// The logits of samples, computed and padded as an attack would see them.
-    ///
-    /// # Errors
-    /// The device's own message when it fails.
-    pub fn judge(&self, samples: &Samples, draws: &Draws, device: &Device) -> Result<Logits, Stop> {
-        let [channels, height, width] = samples.shape;
-        let data = TensorData::new(samples.pixels.clone(), [samples.labels.len(), channels, height, width]);
-        self.padded_logits(&Tensor::from_data(data, device), draws)
-    }
-}
-
-/// Consecutive rows that are sent to the network together, padded to a fixed count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Piece {
-    start: usize,
-    rows: usize,
-    padded: usize,
-}
-
-impl Piece {
-    /// Cuts the rows out of a batch of images, and repeats the last one as padding.
-    fn cut(self, images: &Tensor<4>) -> Tensor<4> {
-        let rows = if self.rows == images.dims()[0] {
-            images.clone()
-        } else {
-            images.clone().narrow(0, self.start, self.rows)
-        };
-        if self.rows == self.padded {
-            return rows;
-        }
-        let last = rows.clone().narrow(0, self.rows - 1, 1);
-        Tensor::cat(vec![rows, last.repeat_dim(0, self.padded - self.rows)], 0)
-    }
-
-    /// What the rows and the padding may draw.
-    fn draws(self, draws: &Draws) -> Draws {
-        draws.cut(self.start..self.start + self.rows, self.padded)
-    }
-
-    /// The logits of the rows, and the tape of them and the padding.
-    fn forward(self, model: &DefendedModel, images: &Tensor<4>, draws: &Draws) -> Result<(Logits, Tape), Stop> {
-        let tape = model.forward(self.cut(images), &self.draws(draws))?;
-        let mut logits = Logits::read(tape.logits.clone())?;
-        logits.truncate(self.rows);
-        Ok((logits, tape))
-    }
-
-    /// The gradients of the rows, from a cotangent for each.
-    fn pull(self, tape: Tape, cotangents: &[f32]) -> Result<Tensor<4>, Stop> {
-        let (dims, device) = (tape.logits.dims(), tape.logits.device());
-        let mut padded = vec![0.0; dims[0] * dims[1]];
-        padded[..cotangents.len()].copy_from_slice(cotangents);
-        let gradients = tape.pull(Tensor::from_data(TensorData::new(padded, dims), &device))?;
-        Ok(gradients.narrow(0, 0, self.rows))
-    }
-}
-
-/// Splits rows into pieces that waste fewer rows of padding than the smallest count.
-fn pieces(mut rows: usize) -> Vec<Piece> {
-    let smallest = ROW_COUNTS[0];
-    let mut pieces = Vec::new();
-    let mut start = 0;
-    while rows > 0 {
-        let enough = ROW_COUNTS.into_iter().find(|count| *count >= rows && count - rows < smallest);
-        let padded = enough.or_else(|| ROW_COUNTS.into_iter().rev().find(|count| *count <= rows)).unwrap_or(smallest);
-        let taken = padded.min(rows);
-        pieces.push(Piece { start, rows: taken, padded });
-        start += taken;
-        rows -= taken;
-    }
-    pieces
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_cover_all_rows_in_order_and_waste_little() {
-        for rows in 1..600 {
-            let pieces = pieces(rows);
-            let mut next = 0;
-            for piece in &pieces {
-                assert_eq!(piece.start, next);
-                assert!(ROW_COUNTS.contains(&piece.padded) && piece.rows <= piece.padded);
-                next += piece.rows;
-            }
-            assert_eq!(next, rows);
-            assert!(pieces.iter().map(|piece| piece.padded - piece.rows).sum::<usize>() < ROW_COUNTS[0]);
-        }
-    }
 }

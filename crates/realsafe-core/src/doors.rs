@@ -1,0 +1,174 @@
+//! The doors through which attacks reach their victim: an attack names the one it needs, and gets no other.
+
+use burn::tensor::Tensor;
+
+use crate::ensemble::combine;
+use crate::oracle::Oracle;
+use crate::{Batch, Logits, Loss, Stop};
+
+/// What an image is to the attack that sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A candidate for the result: it counts as success where iterates count.
+    Iterate,
+    /// A measurement, such as a random direction; it counts only under `success = "any-query"`.
+    Probe,
+}
+
+/// The victim's predicted labels.
+pub trait Labels {
+    /// The predicted class of each image; none where the model gives NaN.
+    ///
+    /// # Errors
+    /// See [`Stop`].
+    fn labels(&mut self, batch: &Batch, images: &Tensor<4>, role: Role) -> Result<Vec<Option<u32>>, Stop>;
+}
+
+/// The victim's logits.
+pub trait Scores: Labels {
+    /// The logits of each image.
+    ///
+    /// # Errors
+    /// See [`Stop`].
+    fn scores(&mut self, batch: &Batch, images: &Tensor<4>, role: Role) -> Result<Logits, Stop>;
+}
+
+/// Writes the derivative of a function of the logits of a row of the batch, given its place there.
+pub type DeriveRow<'a> = &'a mut dyn FnMut(usize, &[f32], &mut [f32]);
+
+/// The victim's gradients.
+pub trait Gradients: Scores {
+    /// The logits of each image, and the gradient `[n, channels, height, width]` along which the attacker's objective
+    /// rises: the loss for the label, or minus the loss for the target.
+    ///
+    /// # Errors
+    /// See [`Stop`].
+    fn gradient(
+        &mut self,
+        batch: &Batch,
+        images: &Tensor<4>,
+        loss: &dyn Loss,
+        role: Role,
+    ) -> Result<(Logits, Tensor<4>), Stop>;
+
+    /// The logits of each image, and the gradient of a function of them: `derive` is given the place of a row in the batch
+    /// and its logits, and writes the derivative with respect to each.
+    ///
+    /// # Errors
+    /// See [`Stop`].
+    fn gradient_of_logits(
+        &mut self,
+        batch: &Batch,
+        images: &Tensor<4>,
+        derive: DeriveRow<'_>,
+        role: Role,
+    ) -> Result<(Logits, Tensor<4>), Stop>;
+}
+
+/// The gradients of the surrogates, combined as the spec says; they cost the victim nothing.
+pub trait Surrogates {
+    /// The combined logits of each image, and the gradient `[n, channels, height, width]` along which the attacker's objective
+    /// rises.
+    ///
+    /// # Errors
+    /// See [`Stop`].
+    fn surrogate_gradient(
+        &mut self,
+        batch: &Batch,
+        images: &Tensor<4>,
+        loss: &dyn Loss,
+    ) -> Result<(Logits, Tensor<4>), Stop>;
+}
+
+/// The victim's logits and the surrogates' gradients.
+pub trait ScoresAndSurrogates: Scores + Surrogates {}
+
+impl ScoresAndSurrogates for Oracle {}
+
+/// What the driver can open for an attack.
+pub trait Door {
+    /// Opens the door.
+    fn open(oracle: &mut Oracle) -> &mut Self;
+}
+
+impl Door for dyn Labels {
+    fn open(oracle: &mut Oracle) -> &mut Self {
+        oracle
+    }
+}
+
+impl Door for dyn Scores {
+    fn open(oracle: &mut Oracle) -> &mut Self {
+        oracle
+    }
+}
+
+impl Door for dyn Gradients {
+    fn open(oracle: &mut Oracle) -> &mut Self {
+        oracle
+    }
+}
+
+impl Door for dyn ScoresAndSurrogates {
+    fn open(oracle: &mut Oracle) -> &mut Self {
+        oracle
+    }
+}
+
+/// For attacks whose access is known only when the program runs; whoever builds them keeps the other doors shut.
+impl Door for Oracle {
+    fn open(oracle: &mut Oracle) -> &mut Self {
+        oracle
+    }
+}
+
+impl Labels for Oracle {
+    fn labels(&mut self, batch: &Batch, images: &Tensor<4>, role: Role) -> Result<Vec<Option<u32>>, Stop> {
+        self.scores(batch, images, role).map(|logits| logits.predictions())
+    }
+}
+
+impl Scores for Oracle {
+    fn scores(&mut self, batch: &Batch, images: &Tensor<4>, role: Role) -> Result<Logits, Stop> {
+        let asked = self.stand_ins().into_iter();
+        let parts = asked.map(|network| self.scores_of(network, batch, images, role)).collect::<Result<Vec<_>, _>>()?;
+        Ok(combine(self.rules.ensemble, &parts))
+    }
+}
+
+impl Gradients for Oracle {
+    fn gradient(
+        &mut self,
+        batch: &Batch,
+        images: &Tensor<4>,
+        loss: &dyn Loss,
+        role: Role,
+    ) -> Result<(Logits, Tensor<4>), Stop> {
+        self.raise(&self.stand_ins(), batch, images, loss, role)
+    }
+
+    fn gradient_of_logits(
+        &mut self,
+        batch: &Batch,
+        images: &Tensor<4>,
+        derive: DeriveRow<'_>,
+        role: Role,
+    ) -> Result<(Logits, Tensor<4>), Stop> {
+        self.ascend(&self.stand_ins(), batch, images, role, &mut |rows, logits, derivatives| {
+            let derivatives = derivatives.chunks_exact_mut(logits.classes());
+            rows.zip(logits.rows()).zip(derivatives).for_each(|((row, logits), to)| derive(row, logits, to));
+            Ok(())
+        })
+    }
+}
+
+impl Surrogates for Oracle {
+    fn surrogate_gradient(
+        &mut self,
+        batch: &Batch,
+        images: &Tensor<4>,
+        loss: &dyn Loss,
+    ) -> Result<(Logits, Tensor<4>), Stop> {
+        self.raise(&self.all_surrogates(), batch, images, loss, Role::Probe)
+    }
+}

@@ -1,0 +1,117 @@
+//! Consecutive rows that are sent to a network together, padded to a few fixed counts, so that what a backend computes for a
+//! row does not depend on how many others there are.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use realsafe_plan::ROW_COUNTS;
+
+use crate::{DefendedModel, Draws, Logits, Samples, Stop, Tape};
+
+impl DefendedModel {
+    /// The logits of images, without a tape, in padded pieces.
+    pub(crate) fn padded_logits(&self, images: &Tensor<4>, draws: &Draws) -> Result<Logits, Stop> {
+        let mut logits = Logits::empty();
+        for piece in pieces(images.dims()[0]) {
+            let mut part = Logits::read(self.logits(piece.cut(images), &piece.draws(draws))?)?;
+            part.truncate(piece.rows);
+            logits.append(part);
+        }
+        Ok(logits)
+    }
+
+    /// The logits of samples, computed and padded as an attack would see them.
+    ///
+    /// # Errors
+    /// The device's own message when it fails.
+    pub fn judge(&self, samples: &Samples, draws: &Draws, device: &Device) -> Result<Logits, Stop> {
+        let [channels, height, width] = samples.shape;
+        let data = TensorData::new(samples.pixels.clone(), [samples.labels.len(), channels, height, width]);
+        self.padded_logits(&Tensor::from_data(data, device), draws)
+    }
+}
+
+/// Consecutive rows that are sent to the network together, padded to a fixed count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) start: usize,
+    pub(crate) rows: usize,
+    padded: usize,
+}
+
+impl Piece {
+    /// Cuts the rows out of a batch of images, and repeats the last one as padding.
+    fn cut(self, images: &Tensor<4>) -> Tensor<4> {
+        let rows = if self.rows == images.dims()[0] {
+            images.clone()
+        } else {
+            images.clone().narrow(0, self.start, self.rows)
+        };
+        if self.rows == self.padded {
+            return rows;
+        }
+        let last = rows.clone().narrow(0, self.rows - 1, 1);
+        Tensor::cat(vec![rows, last.repeat_dim(0, self.padded - self.rows)], 0)
+    }
+
+    /// What the rows and the padding may draw.
+    fn draws(self, draws: &Draws) -> Draws {
+        draws.cut(self.start..self.start + self.rows, self.padded)
+    }
+
+    /// The logits of the rows, and the tape of them and the padding.
+    pub(crate) fn forward(
+        self,
+        model: &DefendedModel,
+        images: &Tensor<4>,
+        draws: &Draws,
+    ) -> Result<(Logits, Tape), Stop> {
+        let tape = model.forward(self.cut(images), &self.draws(draws))?;
+        let mut logits = Logits::read(tape.logits.clone())?;
+        logits.truncate(self.rows);
+        Ok((logits, tape))
+    }
+
+    /// The gradients of the rows, from a cotangent for each.
+    pub(crate) fn pull(self, tape: Tape, cotangents: &[f32]) -> Result<Tensor<4>, Stop> {
+        let (dims, device) = (tape.logits.dims(), tape.logits.device());
+        let mut padded = vec![0.0; dims[0] * dims[1]];
+        padded[..cotangents.len()].copy_from_slice(cotangents);
+        let gradients = tape.pull(Tensor::from_data(TensorData::new(padded, dims), &device))?;
+        Ok(gradients.narrow(0, 0, self.rows))
+    }
+}
+
+/// Splits rows into pieces that waste fewer rows of padding than the smallest count.
+pub(crate) fn pieces(mut rows: usize) -> Vec<Piece> {
+    let smallest = ROW_COUNTS[0];
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    while rows > 0 {
+        let enough = ROW_COUNTS.into_iter().find(|count| *count >= rows && count - rows < smallest);
+        let padded = enough.or_else(|| ROW_COUNTS.into_iter().rev().find(|count| *count <= rows)).unwrap_or(smallest);
+        let taken = padded.min(rows);
+        pieces.push(Piece { start, rows: taken, padded });
+        start += taken;
+        rows -= taken;
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_cover_all_rows_in_order_and_waste_little() {
+        for rows in 1..600 {
+            let pieces = pieces(rows);
+            let mut next = 0;
+            for piece in &pieces {
+                assert_eq!(piece.start, next);
+                assert!(ROW_COUNTS.contains(&piece.padded) && piece.rows <= piece.padded);
+                next += piece.rows;
+            }
+            assert_eq!(next, rows);
+            assert!(pieces.iter().map(|piece| piece.padded - piece.rows).sum::<usize>() < ROW_COUNTS[0]);
+        }
+    }
+}
