@@ -187,7 +187,7 @@ fn attack(text: &mut String, spec: &AttackSpec) {
     let record: Array = choice.record.iter().map(|step| integer(u64::from(*step))).collect();
     for (key, value) in [
         ("success", Some(string(choice.success.name()))),
-        ("restarts", Some(integer(u64::from(choice.restarts)))),
+        ("restarts", spec.members.is_empty().then(|| integer(u64::from(choice.restarts)))),
         ("eot", (choice.eot > 1).then(|| integer(u64::from(choice.eot)))),
         ("search", choice.search.as_ref().map(search)),
         ("budget", table(budget)),

@@ -8,7 +8,7 @@ use super::components::{Named, Opened};
 use crate::diagnostic::{Diagnostic, Place, Source};
 use crate::fields::{self, Fields};
 use crate::tree::{Content, Node, parse};
-use crate::{Access, AttackTraits, ChainTraits, Chosen, Component, Kind, Member, Norm, Search};
+use crate::{Access, AttackTraits, ChainTraits, Chosen, Component, Kind, Member, Norm, Search, Surrogates};
 
 impl Scope<'_> {
     /// The members of a chain, norm by norm.
@@ -77,13 +77,20 @@ impl Scope<'_> {
     fn member(&mut self, node: &Node) -> Option<Named<Member>> {
         let mut opened = self.open(Kind::Attack, node)?;
         let restarts = self.restarts(&mut opened, false);
-        let eot = self.eot(&mut opened);
+        let eot = self.eot(&mut opened, false);
         let component = opened.component;
-        let Named { id, place, item } = self.close(opened, false);
+        let closed = self.close(opened, false);
+        self.check_cost(&closed);
+        let Named { id, place, item } = closed;
         let item = item.map(|chosen| Member { chosen: Arc::new(chosen), restarts, eot });
         if let Some(component) = component.filter(|component| component.chain().is_some()) {
             let message = format!("`{}` is a chain itself and cannot be a member of one", component.id);
             self.diagnostics.push(Diagnostic::at(&place, message).help("list its members instead"));
+        }
+        let traits = component.and_then(Component::attack);
+        if traits.is_some_and(|traits| traits.surrogates == Surrogates::Needed) {
+            let message = format!("`{id}` needs surrogates, which members of a chain do not have");
+            self.diagnostics.push(Diagnostic::at(&place, message).help("list it as an [[attack]] of its own"));
         }
         Some(Named { id, place, item })
     }
@@ -95,12 +102,13 @@ impl Scope<'_> {
     }
 
     /// How many draws of a randomised victim an answer is the mean of.
-    pub(super) fn eot(&mut self, opened: &mut Opened<'_>) -> u32 {
+    pub(super) fn eot(&mut self, opened: &mut Opened<'_>, transfers: bool) -> u32 {
         let node = opened.fields.node("eot");
         let eot =
             node.and_then(|node| fields::read(node, |node| fields::count(node, 1, 10_000), &mut self.diagnostics));
         let access = opened.component.and_then(Component::attack).map(|traits| traits.access);
-        if let Some(node) = node.filter(|_| !matches!(access, Some(Access::Gradients | Access::Scores) | None)) {
+        let averages = !transfers && matches!(access, Some(Access::Gradients | Access::Scores) | None);
+        if let Some(node) = node.filter(|_| !averages) {
             let message = format!("`{}` sees nothing that could be averaged", opened.id);
             self.diagnostics.push(Diagnostic::at(&node.place, message).help("remove the key"));
         }
