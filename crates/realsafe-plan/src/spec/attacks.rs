@@ -86,10 +86,12 @@ impl Scope<'_> {
         let surrogates = self.surrogates(surrogates, &opened, models);
         let ensemble = ensemble_node.map(|node| self.ensemble(node, &surrogates)).unwrap_or_default();
         let closed = self.close(opened, false);
+        let before = self.diagnostics.len();
         let members = chain.map(|chain| self.members(members, &closed, chain)).unwrap_or_default();
+        let complete = self.diagnostics.len() == before;
         self.check_cost(&closed);
         let Named { id, place, item } = closed;
-        let item = item.map(|chosen| AttackSpec {
+        let item = item.filter(|_| complete).map(|chosen| AttackSpec {
             choice: AttackChoice {
                 chosen: Arc::new(chosen),
                 success,

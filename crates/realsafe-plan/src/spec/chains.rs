@@ -97,8 +97,14 @@ impl Scope<'_> {
 
     /// How often an attack starts anew.
     pub(super) fn restarts(&mut self, opened: &mut Opened<'_>, transfers: bool) -> u32 {
-        let restarts = |node| fields::count(node, 1, if transfers { 1 } else { 1_000_000 });
-        opened.fields.read("restarts", restarts, &mut self.diagnostics).unwrap_or(1) as u32
+        let node = opened.fields.node("restarts");
+        let restarts = |node| fields::count(node, 1, 1_000_000);
+        let restarts = node.and_then(|node| fields::read(node, restarts, &mut self.diagnostics)).unwrap_or(1);
+        if let Some(node) = node.filter(|_| transfers && restarts > 1) {
+            let message = "a transfer attack starts once, as it is judged at the end";
+            self.diagnostics.push(Diagnostic::at(&node.place, message).help("remove the key"));
+        }
+        restarts as u32
     }
 
     /// How many draws of a randomised victim an answer is the mean of.
@@ -141,25 +147,28 @@ impl Scope<'_> {
             let number = fields::number(node)?;
             if number.value() > 0.0 { Ok(number) } else { Err(fields::out_of_range(node, number.text(), "above 0")) }
         };
+        let given = (fields.node("start").is_some(), fields.node("largest").is_some());
         let start = fields.read("start", radius, diagnostics);
         let largest = fields.read("largest", radius, diagnostics);
-        let mut count = |key, fallback: u64, most| {
-            fields.read(key, |node| fields::count(node, 0, most), diagnostics).unwrap_or(fallback) as u32
+        let mut count = |key, fallback: u64, least, most| {
+            fields.read(key, |node| fields::count(node, least, most), diagnostics).unwrap_or(fallback) as u32
         };
-        let bisections = count("bisections", 10, 40);
-        let search = match (start, largest) {
-            (Some(start), None) => {
-                Some(Search::Exponential { start, doublings: count("doublings", 5, 60), bisections })
+        let bisections = count("bisections", 10, 0, 40);
+        let search = match given {
+            (true, false) => {
+                let doublings = count("doublings", 5, 0, 60);
+                start.map(|start| Search::Exponential { start, doublings, bisections })
             }
-            (None, Some(largest)) => {
-                Some(Search::Linear { largest, points: count("points", 32, 100_000).max(1), bisections })
+            (false, true) => {
+                let points = count("points", 32, 1, 100_000);
+                largest.map(|largest| Search::Linear { largest, points, bisections })
             }
-            _ => None,
+            _ => {
+                diagnostics.push(Diagnostic::at(&node.place, "expected either `start` or `largest`").help(form));
+                return None;
+            }
         };
         fields.finish(diagnostics);
-        if search.is_none() {
-            diagnostics.push(Diagnostic::at(&node.place, "expected either `start` or `largest`").help(form));
-        }
         search
     }
 }

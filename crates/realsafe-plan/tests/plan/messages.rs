@@ -43,6 +43,9 @@ wrong! {
     wrong_expectations: "wrong-expectations";
     wrong_figures: "wrong-figures";
     wrong_matrix: "wrong-matrix";
+    wrong_searches: "wrong-searches";
+    wrong_transfers: "wrong-transfers";
+    wrong_chains: "wrong-chains";
     empty_file: "empty-file";
     wrong_training: "wrong-training";
     no_such_file: "no-such-file";
