@@ -59,13 +59,9 @@ impl Scope<'_> {
         let success = |node| fields::named(node, rules, |success| success.name());
         let success = fields.read("success", success, &mut self.diagnostics).unwrap_or(rules[0]);
         let chain = opened.component.and_then(Component::chain);
-        let mut search = None;
-        let (mut restarts, mut eot) = (1, 1);
-        if chain.is_none() {
-            search = opened.fields.node("search").and_then(|node| self.search(node, traits, transfers));
-            restarts = self.restarts(&mut opened, transfers);
-            eot = self.eot(&mut opened, transfers);
-        }
+        let search = opened.fields.node("search").and_then(|node| self.search(node, &opened, transfers));
+        let restarts = self.restarts(&mut opened, transfers);
+        let eot = self.eot(&mut opened, transfers);
         let fields = &mut opened.fields;
         let members = chain.and_then(|_| fields.node("members"));
         let record_node = fields.node("record");

@@ -8,7 +8,7 @@ use super::components::{Named, Opened};
 use crate::diagnostic::{Diagnostic, Place, Source};
 use crate::fields::{self, Fields};
 use crate::tree::{Content, Node, parse};
-use crate::{Access, AttackTraits, ChainTraits, Chosen, Component, Kind, Member, Norm, Search, Surrogates};
+use crate::{Access, ChainTraits, Chosen, Component, Kind, Member, Norm, Search, Surrogates};
 
 impl Scope<'_> {
     /// The members of a chain, norm by norm.
@@ -100,7 +100,9 @@ impl Scope<'_> {
         let node = opened.fields.node("restarts");
         let restarts = |node| fields::count(node, 1, 1_000_000);
         let restarts = node.and_then(|node| fields::read(node, restarts, &mut self.diagnostics)).unwrap_or(1);
-        if let Some(node) = node.filter(|_| transfers && restarts > 1) {
+        if let Some(node) = node.filter(|_| is_chain(opened)) {
+            self.members_have(node, "restarts");
+        } else if let Some(node) = node.filter(|_| transfers && restarts > 1) {
             let message = "a transfer attack starts once, as it is judged at the end";
             self.diagnostics.push(Diagnostic::at(&node.place, message).help("remove the key"));
         }
@@ -114,16 +116,24 @@ impl Scope<'_> {
             node.and_then(|node| fields::read(node, |node| fields::count(node, 1, 10_000), &mut self.diagnostics));
         let access = opened.component.and_then(Component::attack).map(|traits| traits.access);
         let averages = !transfers && matches!(access, Some(Access::Gradients | Access::Scores) | None);
-        if let Some(node) = node.filter(|_| !averages) {
+        if let Some(node) = node.filter(|_| is_chain(opened)) {
+            self.members_have(node, "eot");
+        } else if let Some(node) = node.filter(|_| !averages) {
             let message = format!("`{}` sees nothing that could be averaged", opened.id);
             self.diagnostics.push(Diagnostic::at(&node.place, message).help("remove the key"));
         }
         eot.unwrap_or(1) as u32
     }
 
+    fn members_have(&mut self, node: &Node, key: &str) {
+        let message = format!("a chain has no `{key}` of its own");
+        self.diagnostics.push(Diagnostic::at(&node.place, message).help("give it to the members that should have it"));
+    }
+
     /// The search for the smallest radius.
-    pub(super) fn search(&mut self, node: &Node, traits: Option<&AttackTraits>, transfers: bool) -> Option<Search> {
-        let fits = traits.is_some_and(|traits| !traits.minimises_distance);
+    pub(super) fn search(&mut self, node: &Node, attack: &Opened<'_>, transfers: bool) -> Option<Search> {
+        let searches = |component: &Component| component.attack().is_some_and(|traits| !traits.minimises_distance);
+        let fits = attack.component.is_none_or(searches);
         if !fits || transfers {
             let (message, help) = if transfers {
                 ("a search asks the victim, which a transfer attack may not", "list the eps instead")
@@ -171,4 +181,8 @@ impl Scope<'_> {
         fields.finish(diagnostics);
         search
     }
+}
+
+fn is_chain(attack: &Opened<'_>) -> bool {
+    attack.component.is_some_and(|component| component.chain().is_some())
 }
