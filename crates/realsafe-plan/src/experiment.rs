@@ -80,6 +80,12 @@ pub struct AttackSpec {
 }
 
 impl AttackSpec {
+    /// The attack as it is run in a norm.
+    pub(crate) fn choice_in(&self, norm: Norm) -> AttackChoice {
+        let members = self.members.get(&norm).cloned().unwrap_or_default();
+        AttackChoice { members, ..self.choice.clone() }
+    }
+
     /// Whether the attack looks for the smallest distance, and so runs once for all eps.
     pub fn minimises_distance(&self) -> bool {
         let traits = self.choice.chosen.component.attack();

@@ -45,9 +45,12 @@ impl FromStr for Number {
             return Err(format!("`{text}` divides by zero"));
         }
         let value = above / below;
+        if !value.is_finite() {
+            return Err(malformed());
+        }
         const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53: whole floats up to here are exact
         let (mut above, mut below) = (above, below);
-        while above.fract() != 0.0 || below.fract() != 0.0 {
+        while (above.fract() != 0.0 || below.fract() != 0.0) && above.abs() < EXACT && below.abs() < EXACT {
             (above, below) = (10.0 * above, 10.0 * below);
         }
         if above.abs() > EXACT || below.abs() > EXACT {
@@ -55,6 +58,9 @@ impl FromStr for Number {
         }
         let divisor = greatest_common_divisor(above.abs() as u64, below.abs() as u64) as f64 * below.signum();
         let (above, below) = (above / divisor, below / divisor);
+        if above / below != value {
+            return Ok(Self::from(value));
+        }
         let text = if below == 1.0 { format!("{above}") } else { format!("{above}/{below}") };
         Ok(Self { value, text })
     }
@@ -91,8 +97,16 @@ mod tests {
     }
 
     #[test]
+    fn the_text_gives_the_value_again() {
+        for text in ["0.07/3", "1e-300/0.7", "1e307/0.12345", "5e-324/3", "0.1/0.3", "1234567.891/0.007"] {
+            let number: Number = text.parse().unwrap();
+            assert_eq!(number.text().parse::<Number>().unwrap(), number, "{text}");
+        }
+    }
+
+    #[test]
     fn nonsense_is_refused() {
-        for text in ["", "8/", "/255", "8/0", "inf", "NaN", "eight"] {
+        for text in ["", "8/", "/255", "8/0", "inf", "NaN", "eight", "1e300/1e-300"] {
             assert!(text.parse::<Number>().is_err(), "{text}");
         }
     }

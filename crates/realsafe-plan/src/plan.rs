@@ -80,8 +80,7 @@ fn cell(experiment: &Experiment, combination: Combination, eps: Option<&Number>,
             layer.gradient = *gradient;
         }
     }
-    let mut attack = spec.choice.clone();
-    attack.members = spec.members.get(&threat.norm).cloned().unwrap_or_default();
+    let mut attack = spec.choice_in(threat.norm);
     if let Some(Search::List(radii)) = &mut attack.search {
         radii.clone_from(&threat.eps);
         radii.sort_by(|a, b| a.value().total_cmp(&b.value()));

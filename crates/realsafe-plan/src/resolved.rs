@@ -1,5 +1,6 @@
 //! The resolved spec: what was understood, with every default written out, as a spec that gives the same cells.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use toml::value::{Array, Table, Value as Toml};
@@ -175,7 +176,16 @@ fn attack(text: &mut String, spec: &AttackSpec) {
     if spec.members.is_empty() {
         component(text, &choice.chosen);
     } else {
-        let _ = writeln!(text, "# what {} stands for", choice.chosen.component.id);
+        let chain = choice.chosen.component;
+        if chain.chain().is_some_and(|traits| traits.members.is_some()) {
+            // Writing into a string cannot fail.
+            let _ = writeln!(text, "# what {} stands for", chain.id);
+        }
+        let used = spec.members.values().flatten().map(|member| &*member.chosen);
+        let used = used.flat_map(|chosen| [chosen].into_iter().chain(chosen.values.losses()));
+        let used: BTreeMap<_, _> =
+            used.map(|chosen| ((chosen.component.kind(), chosen.component.id), chosen)).collect();
+        used.values().for_each(|chosen| origin(text, chosen));
         line(text, "use", &string("chain"));
         let members = spec
             .members
@@ -187,7 +197,7 @@ fn attack(text: &mut String, spec: &AttackSpec) {
     let record: Array = choice.record.iter().map(|step| integer(u64::from(*step))).collect();
     for (key, value) in [
         ("success", Some(string(choice.success.name()))),
-        ("restarts", Some(integer(u64::from(choice.restarts)))),
+        ("restarts", spec.members.is_empty().then(|| integer(u64::from(choice.restarts)))),
         ("eot", (choice.eot > 1).then(|| integer(u64::from(choice.eot)))),
         ("search", choice.search.as_ref().map(search)),
         ("budget", table(budget)),

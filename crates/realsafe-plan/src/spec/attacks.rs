@@ -59,16 +59,18 @@ impl Scope<'_> {
         let success = |node| fields::named(node, rules, |success| success.name());
         let success = fields.read("success", success, &mut self.diagnostics).unwrap_or(rules[0]);
         let chain = opened.component.and_then(Component::chain);
-        let mut search = None;
-        let (mut restarts, mut eot) = (1, 1);
-        if chain.is_none() {
-            search = opened.fields.node("search").and_then(|node| self.search(node, traits, transfers));
-            restarts = self.restarts(&mut opened, transfers);
-            eot = self.eot(&mut opened);
-        }
+        let search = opened.fields.node("search").and_then(|node| self.search(node, &opened, transfers));
+        let restarts = self.restarts(&mut opened, transfers);
+        let eot = self.eot(&mut opened, transfers);
         let fields = &mut opened.fields;
         let members = chain.and_then(|_| fields.node("members"));
+        let record_node = fields.node("record");
         let record = fields.read("record", steps, &mut self.diagnostics).unwrap_or_default();
+        if let Some(node) = record_node.filter(|_| search.is_some() && !record.is_empty()) {
+            let message = "a search makes many runs, of which no steps can be recorded";
+            let help = "remove `record`, or list the attack twice, with an `id` each";
+            self.diagnostics.push(Diagnostic::at(&node.place, message).help(help));
+        }
         let budget = fields.node("budget").and_then(|node| self.budget(node)).unwrap_or_default();
         let ensemble_node = fields.node("ensemble");
         let asked = fields.node("threats");
@@ -80,13 +82,12 @@ impl Scope<'_> {
         let surrogates = self.surrogates(surrogates, &opened, models);
         let ensemble = ensemble_node.map(|node| self.ensemble(node, &surrogates)).unwrap_or_default();
         let closed = self.close(opened, false);
+        let before = self.diagnostics.len();
         let members = chain.map(|chain| self.members(members, &closed, chain)).unwrap_or_default();
+        let complete = self.diagnostics.len() == before;
+        self.check_cost(&closed);
         let Named { id, place, item } = closed;
-        if let Some(Err(reason)) = item.as_ref().zip(traits).map(|(chosen, traits)| (traits.cost)(&chosen.values)) {
-            let message = format!("the parameters of `{id}` do not fit: {reason}");
-            self.diagnostics.push(Diagnostic::at(&place, message));
-        }
-        let item = item.map(|chosen| AttackSpec {
+        let item = item.filter(|_| complete).map(|chosen| AttackSpec {
             choice: AttackChoice {
                 chosen: Arc::new(chosen),
                 success,
@@ -106,6 +107,15 @@ impl Scope<'_> {
         Some(Named { id, place, item })
     }
 
+    /// Complains about values of an attack that do not fit together.
+    pub(super) fn check_cost(&mut self, attack: &Named<Chosen>) {
+        let Some(chosen) = &attack.item else { return };
+        if let Some(Err(reason)) = chosen.component.attack().map(|traits| (traits.cost)(&chosen.values)) {
+            let message = format!("the parameters of `{}` do not fit: {reason}", attack.id);
+            self.diagnostics.push(Diagnostic::at(&attack.place, message));
+        }
+    }
+
     /// The models that an attack takes gradients of, where it does.
     fn surrogates(
         &mut self,
@@ -113,16 +123,17 @@ impl Scope<'_> {
         attack: &Opened<'_>,
         models: &[Named<Arc<Chosen>>],
     ) -> Vec<Arc<Chosen>> {
-        let Some(traits) = attack.component.and_then(Component::attack) else { return Vec::new() };
+        let Some(component) = attack.component else { return Vec::new() };
+        let uses = component.attack().map_or(Surrogates::Unused, |traits| traits.surrogates);
         let Some(node) = node else {
-            if traits.surrogates == Surrogates::Needed {
+            if uses == Surrogates::Needed {
                 let message = format!("`{}` needs surrogates", attack.id);
                 let help = "name models of this spec, as in surrogates = [\"resnet56\"]";
                 self.diagnostics.push(Diagnostic::at(&attack.place, message).help(help));
             }
             return Vec::new();
         };
-        if traits.surrogates == Surrogates::Unused {
+        if uses == Surrogates::Unused {
             let message = format!("`{}` uses no surrogates", attack.id);
             self.diagnostics.push(Diagnostic::at(&node.place, message).help("remove the key"));
             return Vec::new();

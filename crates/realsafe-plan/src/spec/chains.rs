@@ -8,7 +8,7 @@ use super::components::{Named, Opened};
 use crate::diagnostic::{Diagnostic, Place, Source};
 use crate::fields::{self, Fields};
 use crate::tree::{Content, Node, parse};
-use crate::{Access, AttackTraits, ChainTraits, Chosen, Component, Kind, Member, Norm, Search};
+use crate::{Access, ChainTraits, Chosen, Component, Kind, Member, Norm, Search, Surrogates};
 
 impl Scope<'_> {
     /// The members of a chain, norm by norm.
@@ -77,39 +77,63 @@ impl Scope<'_> {
     fn member(&mut self, node: &Node) -> Option<Named<Member>> {
         let mut opened = self.open(Kind::Attack, node)?;
         let restarts = self.restarts(&mut opened, false);
-        let eot = self.eot(&mut opened);
+        let eot = self.eot(&mut opened, false);
         let component = opened.component;
-        let Named { id, place, item } = self.close(opened, false);
+        let closed = self.close(opened, false);
+        self.check_cost(&closed);
+        let Named { id, place, item } = closed;
         let item = item.map(|chosen| Member { chosen: Arc::new(chosen), restarts, eot });
         if let Some(component) = component.filter(|component| component.chain().is_some()) {
             let message = format!("`{}` is a chain itself and cannot be a member of one", component.id);
             self.diagnostics.push(Diagnostic::at(&place, message).help("list its members instead"));
+        }
+        let traits = component.and_then(Component::attack);
+        if traits.is_some_and(|traits| traits.surrogates == Surrogates::Needed) {
+            let message = format!("`{id}` needs surrogates, which members of a chain do not have");
+            self.diagnostics.push(Diagnostic::at(&place, message).help("list it as an [[attack]] of its own"));
         }
         Some(Named { id, place, item })
     }
 
     /// How often an attack starts anew.
     pub(super) fn restarts(&mut self, opened: &mut Opened<'_>, transfers: bool) -> u32 {
-        let restarts = |node| fields::count(node, 1, if transfers { 1 } else { 1_000_000 });
-        opened.fields.read("restarts", restarts, &mut self.diagnostics).unwrap_or(1) as u32
+        let node = opened.fields.node("restarts");
+        let restarts = |node| fields::count(node, 1, 1_000_000);
+        let restarts = node.and_then(|node| fields::read(node, restarts, &mut self.diagnostics)).unwrap_or(1);
+        if let Some(node) = node.filter(|_| is_chain(opened)) {
+            self.members_have(node, "restarts");
+        } else if let Some(node) = node.filter(|_| transfers && restarts > 1) {
+            let message = "a transfer attack starts once, as it is judged at the end";
+            self.diagnostics.push(Diagnostic::at(&node.place, message).help("remove the key"));
+        }
+        restarts as u32
     }
 
     /// How many draws of a randomised victim an answer is the mean of.
-    pub(super) fn eot(&mut self, opened: &mut Opened<'_>) -> u32 {
+    pub(super) fn eot(&mut self, opened: &mut Opened<'_>, transfers: bool) -> u32 {
         let node = opened.fields.node("eot");
         let eot =
             node.and_then(|node| fields::read(node, |node| fields::count(node, 1, 10_000), &mut self.diagnostics));
         let access = opened.component.and_then(Component::attack).map(|traits| traits.access);
-        if let Some(node) = node.filter(|_| !matches!(access, Some(Access::Gradients | Access::Scores) | None)) {
+        let averages = !transfers && matches!(access, Some(Access::Gradients | Access::Scores) | None);
+        if let Some(node) = node.filter(|_| is_chain(opened)) {
+            self.members_have(node, "eot");
+        } else if let Some(node) = node.filter(|_| !averages) {
             let message = format!("`{}` sees nothing that could be averaged", opened.id);
             self.diagnostics.push(Diagnostic::at(&node.place, message).help("remove the key"));
         }
         eot.unwrap_or(1) as u32
     }
 
+    fn members_have(&mut self, node: &Node, key: &str) {
+        let message = format!("a chain has no `{key}` of its own");
+        self.diagnostics.push(Diagnostic::at(&node.place, message).help("give it to the members that should have it"));
+    }
+
     /// The search for the smallest radius.
-    pub(super) fn search(&mut self, node: &Node, traits: Option<&AttackTraits>, transfers: bool) -> Option<Search> {
-        let fits = traits.is_some_and(|traits| !traits.minimises_distance);
+    pub(super) fn search(&mut self, node: &Node, attack: &Opened<'_>, transfers: bool) -> Option<Search> {
+        let searches = |component: &Component| component.attack().is_some_and(|traits| !traits.minimises_distance);
+        let fits = attack.component.is_none_or(searches);
         if !fits || transfers {
             let (message, help) = if transfers {
                 ("a search asks the victim, which a transfer attack may not", "list the eps instead")
@@ -133,25 +157,32 @@ impl Scope<'_> {
             let number = fields::number(node)?;
             if number.value() > 0.0 { Ok(number) } else { Err(fields::out_of_range(node, number.text(), "above 0")) }
         };
+        let given = (fields.node("start").is_some(), fields.node("largest").is_some());
         let start = fields.read("start", radius, diagnostics);
         let largest = fields.read("largest", radius, diagnostics);
-        let mut count = |key, fallback: u64, most| {
-            fields.read(key, |node| fields::count(node, 0, most), diagnostics).unwrap_or(fallback) as u32
+        let mut count = |key, fallback: u64, least, most| {
+            fields.read(key, |node| fields::count(node, least, most), diagnostics).unwrap_or(fallback) as u32
         };
-        let bisections = count("bisections", 10, 40);
-        let search = match (start, largest) {
-            (Some(start), None) => {
-                Some(Search::Exponential { start, doublings: count("doublings", 5, 60), bisections })
+        let bisections = count("bisections", 10, 0, 40);
+        let search = match given {
+            (true, false) => {
+                let doublings = count("doublings", 5, 0, 60);
+                start.map(|start| Search::Exponential { start, doublings, bisections })
             }
-            (None, Some(largest)) => {
-                Some(Search::Linear { largest, points: count("points", 32, 100_000).max(1), bisections })
+            (false, true) => {
+                let points = count("points", 32, 1, 100_000);
+                largest.map(|largest| Search::Linear { largest, points, bisections })
             }
-            _ => None,
+            _ => {
+                diagnostics.push(Diagnostic::at(&node.place, "expected either `start` or `largest`").help(form));
+                return None;
+            }
         };
         fields.finish(diagnostics);
-        if search.is_none() {
-            diagnostics.push(Diagnostic::at(&node.place, "expected either `start` or `largest`").help(form));
-        }
         search
     }
+}
+
+fn is_chain(attack: &Opened<'_>) -> bool {
+    attack.component.is_some_and(|component| component.chain().is_some())
 }

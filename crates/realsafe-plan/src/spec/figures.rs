@@ -8,7 +8,7 @@ use crate::diagnostic::{Diagnostic, list};
 use crate::fields::{self, Fields};
 use crate::figure::{CurveAxis, Facet, Figure};
 use crate::tree::Node;
-use crate::{Access, Number};
+use crate::{Access, AttackSpec, Number};
 
 impl Scope<'_> {
     /// Reads the figures; without any, makes those that fit the attacks.
@@ -128,7 +128,9 @@ fn default_figures(axes: &Axes<'_>) -> Vec<Figure> {
         }
         CurveAxis::Queries => {
             let black_box = |access| matches!(access, Access::Labels | Access::Scores);
-            attacks.iter().any(|attack| black_box(attack.choice.access()) && !attack.minimises_distance())
+            let norms = || threats.iter().map(|threat| threat.spec.norm);
+            let in_black = |attack: &AttackSpec| norms().any(|norm| black_box(attack.choice_in(norm).access()));
+            attacks.iter().any(|attack| in_black(attack) && !attack.minimises_distance())
         }
         CurveAxis::Iterations => attacks.iter().any(|attack| !attack.choice.record.is_empty()),
     };

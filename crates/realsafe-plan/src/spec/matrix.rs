@@ -113,9 +113,19 @@ impl Scope<'_> {
         for (attack, threat) in pairs.collect::<BTreeSet<_>>() {
             self.check_threat(&axes.attacks[attack], &axes.threats[threat], axes.threats);
         }
-        let pairs = combinations.iter().map(|combination| (combination.attack, combination.model));
-        for (attack, model) in pairs.collect::<BTreeSet<_>>() {
+        let needs_gradients = |combination: &&Combination| {
+            let (attack, threat) = (&axes.attacks[combination.attack].item, &axes.threats[combination.threat].item);
+            let access = attack
+                .as_ref()
+                .zip(threat.as_ref())
+                .map(|(attack, ReadThreat { spec: threat, .. })| attack.choice_in(threat.norm).access());
+            access == Some(Access::Gradients)
+        };
+        let pair = |combination: &Combination| (combination.attack, combination.model);
+        for (attack, model) in combinations.iter().filter(needs_gradients).map(pair).collect::<BTreeSet<_>>() {
             self.check_gradients(&axes.attacks[attack], &axes.models[model]);
+        }
+        for (attack, model) in combinations.iter().map(pair).collect::<BTreeSet<_>>() {
             self.check_losses(&axes.attacks[attack], &axes.models[model]);
         }
         let whole =
@@ -130,8 +140,7 @@ impl Scope<'_> {
     }
 
     fn check_gradients(&mut self, attack: &Named<AttackSpec>, model: &Named<Arc<Chosen>>) {
-        let (Some(spec), Some(chosen)) = (&attack.item, &model.item) else { return };
-        if spec.choice.access() == Access::Gradients && !is_differentiable(chosen) {
+        if model.item.as_ref().is_some_and(|chosen| !is_differentiable(chosen)) {
             let message = format!("`{}` needs gradients, but the model `{}` has none", attack.id, model.id);
             let help = format!("leave it out with skip = [{{ attack = \"{}\", model = \"{}\" }}]", attack.id, model.id);
             self.diagnostics.push(Diagnostic::at(&attack.place, message).help(help));
@@ -141,12 +150,18 @@ impl Scope<'_> {
     fn check_losses(&mut self, attack: &Named<AttackSpec>, model: &Named<Arc<Chosen>>) {
         let (Some(spec), Some(chosen)) = (&attack.item, &model.item) else { return };
         let classes = chosen.component.model().and_then(|traits| (traits.classes)(&chosen.values).ok());
-        for loss in spec.choice.chosen.values.losses() {
-            let needed = loss.component.loss().map_or(0, |traits| traits.fewest_classes);
-            if let Some(classes) = classes.filter(|classes| *classes < needed) {
+        let members = spec.members.values().flatten().map(|member| &member.chosen);
+        let mut told = BTreeSet::new();
+        for (user, loss) in [&spec.choice.chosen]
+            .into_iter()
+            .chain(members)
+            .flat_map(|user| user.values.losses().map(move |loss| (user.id.as_str(), loss.component)))
+        {
+            let needed = loss.loss().map_or(0, |traits| traits.fewest_classes);
+            if let Some(classes) = classes.filter(|classes| *classes < needed && told.insert((user, loss.id))) {
                 let message = format!(
-                    "the loss `{}` of `{}` needs {needed} classes, but the model `{}` knows {classes}",
-                    loss.component.id, attack.id, model.id
+                    "the loss `{}` of `{user}` needs {needed} classes, but the model `{}` knows {classes}",
+                    loss.id, model.id
                 );
                 let help = "take another loss, such as loss = \"margin\"";
                 self.diagnostics.push(Diagnostic::at(&attack.place, message).help(help));
@@ -157,11 +172,16 @@ impl Scope<'_> {
     fn check_threat(&mut self, attack: &Named<AttackSpec>, threat: &Named<ReadThreat>, all: &[Named<ReadThreat>]) {
         let (Some(spec), Some(ReadThreat { spec: model, .. })) = (&attack.item, &threat.item) else { return };
         let Some((norms, goals)) = spec.choice.chosen.component.threats() else { return };
-        let members = spec.members.get(&model.norm).map(Vec::as_slice).unwrap_or_default();
-        let fits = |norm, goal| norms.contains(&norm) && goals.contains(&goal);
+        let chain = spec.choice.chosen.component.chain();
+        let members = |norm| spec.members.get(&norm).map(Vec::as_slice).unwrap_or_default();
+        let fits = |threat: &ThreatSpec| {
+            let members = members(threat.norm);
+            supports(&spec.choice.chosen, threat)
+                && members.iter().all(|member| supports(&member.chosen, threat))
+                && (chain.is_none() || !members.is_empty())
+        };
         let way_out = || {
-            let fitting =
-                all.iter().filter(|other| other.item.as_ref().is_some_and(|read| fits(read.spec.norm, read.spec.goal)));
+            let fitting = all.iter().filter(|other| other.item.as_ref().is_some_and(|read| fits(&read.spec)));
             let fitting: Vec<String> = fitting.map(|other| format!("\"{}\"", other.id)).collect();
             if fitting.is_empty() {
                 "remove the attack, or add such a threat".to_owned()
@@ -182,13 +202,13 @@ impl Scope<'_> {
             let message = format!("`{}` {problem} of the threat `{}`", attack.id, threat.id);
             let help = format!("it supports {}; {}", list(&supported), way_out());
             self.diagnostics.push(Diagnostic::at(&attack.place, message).help(help));
-        } else if let Some(member) = members.iter().find(|member| !supports(&member.chosen, model)) {
+        } else if let Some(member) = members(model.norm).iter().find(|member| !supports(&member.chosen, model)) {
             let message = format!(
                 "the member `{}` of `{}` does not support the norm or the goal of the threat `{}`",
                 member.chosen.id, attack.id, threat.id
             );
             self.diagnostics.push(Diagnostic::at(&attack.place, message).help(way_out()));
-        } else if spec.choice.chosen.component.chain().is_some() && members.is_empty() {
+        } else if chain.is_some() && members(model.norm).is_empty() {
             let message = format!("`{}` has no members for the norm `{}`", attack.id, model.norm.name());
             self.diagnostics.push(Diagnostic::at(&attack.place, message).help(way_out()));
         } else if model.eps.is_empty() && needs_radius(spec) {

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use realsafe_plan::{
-    Access, AttackTraits, Catalogue, Component, Cost, DatasetTraits, DefenseTraits, Diagnostics, Document, Environment,
-    Experiment, Fallback, Goal, GradientMode, LossTraits, ModelTraits, Norm, Origin, Parameter, ParameterKind,
-    RequiredFile, Surrogates, TrainingSpec, Traits, load_spec,
+    Access, AttackTraits, Catalogue, ChainTraits, Component, Cost, DatasetTraits, DefenseTraits, Diagnostics, Document,
+    Environment, Experiment, Fallback, Goal, GradientMode, LossTraits, ModelTraits, Norm, Origin, Parameter,
+    ParameterKind, RequiredFile, Surrogates, TrainingSpec, Traits, load_spec,
 };
 
 const fn parameter(name: &'static str, kind: ParameterKind, fallback: Fallback) -> Parameter {
@@ -36,7 +36,7 @@ static PGD: Component = component(
     ],
     Traits::Attack(AttackTraits {
         access: Access::Gradients,
-        surrogates: Surrogates::Unused,
+        surrogates: Surrogates::Transfer,
         norms: &Norm::ALL,
         goals: &Goal::ALL,
         minimises_distance: false,
@@ -86,7 +86,10 @@ static ORACLE: Component = component(
 
 static SQUARE: Component = component(
     "square",
-    &[parameter("queries", ParameterKind::Count { minimum: 1, maximum: 100_000 }, Fallback::Value("1000"))],
+    &[
+        parameter("queries", ParameterKind::Count { minimum: 1, maximum: 100_000 }, Fallback::Value("1000")),
+        parameter("loss", ParameterKind::Loss, Fallback::Value("cross-entropy")),
+    ],
     Traits::Attack(AttackTraits {
         access: Access::Scores,
         surrogates: Surrogates::Unused,
@@ -107,6 +110,27 @@ static BOUNDARY: Component = component(
         goals: &[Goal::Untargeted],
         minimises_distance: true,
         cost: &|values| Ok(Cost::forward(values.count("steps"))),
+    }),
+);
+
+static CHAIN: Component =
+    component("chain", &[], Traits::Chain(ChainTraits { norms: &Norm::ALL, goals: &Goal::ALL, members: None }));
+
+/// A chain whose members come from the program.
+static BUNDLE: Component = component(
+    "bundle",
+    &[parameter("version", ParameterKind::Choice(&["standard", "quick"]), Fallback::Value("standard"))],
+    Traits::Chain(ChainTraits {
+        norms: &[Norm::Linf, Norm::L2],
+        goals: &[Goal::Untargeted],
+        members: Some(|values, norm| match (values.text("version"), norm) {
+            ("standard", Norm::Linf) => Some(
+                "[[member]]\nuse = \"pgd\"\nrestarts = 5\n[[member]]\nuse = \"square\"\nqueries = 50\n\
+                 [[member]]\nid = \"long\"\nuse = \"pgd\"\nsteps = 100\neot = 2\n",
+            ),
+            ("quick", Norm::L2) => None,
+            _ => Some("[[member]]\nuse = \"pgd\"\n"),
+        }),
     }),
 );
 
@@ -165,7 +189,7 @@ static STANDARD: Component = component(
 );
 
 pub(crate) fn catalogue() -> Catalogue {
-    let attacks = [&PGD, &TRANSFER, &SQUARE, &BOUNDARY];
+    let attacks = [&PGD, &TRANSFER, &SQUARE, &BOUNDARY, &CHAIN, &BUNDLE];
     let others =
         [&JPEG, &BIT_DEPTH, &CNN, &CNN_RGB, &ORACLE, &PICTURES, &STANDARD, &CROSS_ENTROPY, &SHARPENED, &CROWDED];
     Catalogue::new(attacks.into_iter().chain(others)).unwrap()

@@ -1,5 +1,6 @@
 //! Specs from text to cells, with a catalogue made for the purpose.
 
+mod attacks;
 mod fixture;
 mod keys;
 mod messages;

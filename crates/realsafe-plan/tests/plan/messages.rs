@@ -5,6 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use realsafe_plan::{Document, expand, load_spec};
 
+use crate::attacks::good_specs;
 use crate::fixture::{FULL, catalogue, environment, load};
 
 fn message(name: &str, overrides: &[&str]) -> String {
@@ -43,6 +44,9 @@ wrong! {
     wrong_expectations: "wrong-expectations";
     wrong_figures: "wrong-figures";
     wrong_matrix: "wrong-matrix";
+    wrong_searches: "wrong-searches";
+    wrong_transfers: "wrong-transfers";
+    wrong_chains: "wrong-chains";
     empty_file: "empty-file";
     wrong_training: "wrong-training";
     no_such_file: "no-such-file";
@@ -59,12 +63,13 @@ wrong! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever is cut out of a spec or put into it, there is a cell or a message, and never a panic.
     #[test]
     fn no_text_breaks_the_reader(
-        start in 0..FULL.len(),
+        text in prop::sample::select([FULL.to_owned()].into_iter().chain(good_specs()).collect::<Vec<_>>()),
+        start in any::<prop::sample::Index>(),
         length in 0_usize..60,
         piece in prop_oneof![
             "[\\[\\]{}=.,\"'#\n ä€0-9a-z-]{0,12}",
@@ -72,7 +77,8 @@ proptest! {
             Just("-1".to_owned()),
         ],
     ) {
-        let text = format!("{}{piece}{}", &FULL[..start], &FULL[(start + length).min(FULL.len())..]);
+        let start = start.index(text.len());
+        let text = format!("{}{piece}{}", &text[..start], &text[(start + length).min(text.len())..]);
         match load(&text, &[&piece]) {
             Ok(Document::Experiment(experiment)) => prop_assert!(!expand(&experiment, "flex").is_empty()),
             Ok(Document::Training(_)) => prop_assert!(false, "a training spec"),

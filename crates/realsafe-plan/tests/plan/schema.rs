@@ -5,6 +5,7 @@ use std::path::Path;
 use realsafe_plan::{check_component, parse_component, schema};
 use serde_json::Value;
 
+use crate::attacks::good_specs;
 use crate::fixture::{FULL, catalogue, environment};
 
 fn validator() -> jsonschema::Validator {
@@ -24,8 +25,9 @@ fn good_specs_are_valid() {
     let resolved = crate::fixture::experiment(FULL, &[]).resolved();
     let training = "[training]\nid = \"x\"\nuse = \"standard\"\n[data]\nuse = \"pictures\"\n[[model]]\nuse = \"cnn\"\n";
     let overlay = "extends = \"base.toml\"\n[data]\nsamples = 10\n";
-    for text in [FULL, resolved.as_str(), training, overlay] {
-        let errors: Vec<String> = validator.iter_errors(&json(text)).map(|error| error.to_string()).collect();
+    let whole = [FULL, resolved.as_str(), training, overlay].map(str::to_owned);
+    for text in whole.into_iter().chain(good_specs()) {
+        let errors: Vec<String> = validator.iter_errors(&json(&text)).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{errors:#?}\n{text}");
     }
 }
@@ -42,6 +44,8 @@ fn bad_specs_are_not() {
         "wrong-figures",
         "wrong-matrix",
         "wrong-training",
+        "wrong-searches",
+        "wrong-transfers",
     ] {
         let path = Path::new("tests/plan/wrong").join(format!("{name}.toml"));
         let text = std::fs::read_to_string(path).unwrap();
