@@ -122,7 +122,7 @@ fn the_columns_of_samples_are_frozen() {
     );
     let key = plan.cells[0].key.as_str();
     let first =
-        format!("trial,{key},plain,none,step,linf,untargeted,1/4,0,1,,1,2,broken,0.25,0.5,0.75,4.0,10,10,5,0,0,1,0");
+        format!("trial,{key},plain,none,step,linf,untargeted,1/4,0,1,,1,2,broken,0.25,0.5,0.75,4.0,10,10,5,0,0,1,,,0");
     assert_eq!(lines.next(), Some(first.as_str()));
     assert_eq!(text.lines().count(), 1 + plan.cells.iter().map(|cell| cell.samples.len()).sum::<usize>());
     assert!(text.contains(",walk,linf,untargeted,,0,1,,1,1,robust,inf,inf,inf,4.0,"), "{text}");

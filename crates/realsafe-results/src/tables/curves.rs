@@ -1,7 +1,9 @@
 //! `curves.csv`: robust accuracy against eps, queries and iterations.
 //!
 //! - `eps`: a point at 0, from the clean predictions, and one per eps of the list; for attacks that minimise the distance an exact step function instead, with
-//!   a point at 0, at every distance and at every eps of the list.
+//!   a point at 0, at every distance and at every eps of the list. Of attacks that search for the smallest radius (`search`
+//!   in the spec) it is the lower envelope over all radii that were tried: a sample counts as broken from the smallest
+//!   success on, although the attack might fail at a larger radius.
 //! - `queries`: a step function with a point at 0, at every number of queries that first broke a sample, and at the most
 //!   that any sample took. Left out where the distance is minimised, because there the first adversarial decides nothing.
 //! - `iterations`: a point per recorded step. A sample without a record at a step left the attack before it, and counts
@@ -11,7 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use realsafe_plan::Number;
+use realsafe_plan::{Experiment, Number};
 use serde::Serialize;
 
 use super::group::{Group, Judged, Rate, Subject};
@@ -35,6 +37,11 @@ pub(crate) struct CurveRow {
     pub(crate) rate: Option<f64>,
     pub(crate) low: Option<f64>,
     pub(crate) high: Option<f64>,
+}
+
+/// Whether curves of an attack against eps are lower envelopes over the radii of a search.
+pub(crate) fn is_envelope(experiment: &Experiment, attack: &str) -> bool {
+    experiment.attacks.iter().any(|spec| spec.choice.chosen.id == attack && spec.choice.search.is_some())
 }
 
 /// The curves of one experiment's groups. `radii` gives the eps list of a group that minimises the distance.

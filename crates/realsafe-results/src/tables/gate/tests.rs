@@ -3,7 +3,7 @@
 use super::*;
 use crate::fixture::{plan, record};
 use crate::tables::summary::entries;
-use crate::{CellRecord, Outcome, Status, Store};
+use crate::{CellRecord, Store};
 
 const SAMPLES: u32 = 400;
 
