@@ -95,6 +95,26 @@ fn what_is_left_has_images_of_its_own() {
 }
 
 #[test]
+fn what_a_search_gives_is_called_a_lower_envelope() {
+    let searched = SPEC
+        .replace("{ use = \"step\" }", "{ use = \"step\", search = \"list\" }")
+        .replace("{ use = \"walk\" }", "{ use = \"climb\" }");
+    let words = |figure: &str| {
+        let spec = plan(&[&format!("{searched}\n{figure}")]).experiments.remove(0);
+        let [drawing] = drawings(&spec, &rows()).try_into().unwrap();
+        let keys: Vec<String> = drawing.keys.iter().map(|key| key.label.clone()).collect();
+        (drawing.heading(), keys, drawing.svg().contains("step (lower envelope)"))
+    };
+    let all = words("figure = [{ x-axis = \"eps\", series = \"attack\" }]");
+    assert_eq!(all, ("linf".to_owned(), vec!["step (lower envelope)".to_owned(), "walk".to_owned()], true));
+    let one = words("figure = [{ x-axis = \"eps\", series = \"model\", panels = [], attack = \"step\" }]");
+    assert_eq!(one.0, "step (lower envelope), linf");
+    // Only against eps.
+    let queries = words("figure = [{ x-axis = \"queries\", series = \"attack\", eps = \"6/255\" }]");
+    assert_eq!((queries.1, queries.2), (vec!["step".to_owned()], false));
+}
+
+#[test]
 fn seeds_are_averaged_where_all_are_known() {
     let sample = |x, rate| Sample { x, rate: Some(rate), low: rate - 0.1, high: rate + 0.1 };
     let curves = [vec![sample(0.0, 1.0), sample(2.0, 0.5)], vec![sample(0.0, 0.5), sample(1.0, 0.25)]];

@@ -8,7 +8,7 @@
 //! - `black-box-wins`: an attack without the victim's gradients breaks more samples than the best one with them, on the
 //!   same model, stack, threat model, radius and seed. All attacks with gradients there are suspect.
 //! - `more-iterations-hurt`: fewer of the recorded iterates are adversarial after the last recorded step than after an
-//!   earlier one. Of attacks with gradients, a fixed radius and no restarts.
+//!   earlier one. Of attacks with gradients, a fixed radius and no restarts, but not of chains.
 //! - `one-step-wins`: an attack of one gradient breaks more samples than one of several at the same radius.
 //! - `zero-gradients`: of the samples that a gradient was taken of, the first one was zero or not a number for more
 //!   than 1 %.
@@ -162,7 +162,8 @@ fn one_step_wins(group: &Group, entry: &Entry, rivals: &[(&Group, &Entry)]) -> O
 }
 
 fn more_iterations_hurt(group: &Group) -> Option<String> {
-    let eps = group.eps.as_ref().filter(|_| group.access == Access::Gradients && group.restarts == 1)?;
+    let single = group.restarts == 1 && group.members.is_empty();
+    let eps = group.eps.as_ref().filter(|_| single && group.access == Access::Gradients)?;
     let mut points: BTreeMap<u32, BTreeMap<u32, &TracePoint>> = BTreeMap::new();
     for point in &group.trace {
         points.entry(point.sample).or_default().insert(point.step, point);

@@ -161,3 +161,81 @@ pub(crate) fn chains(rows: &[MemberRow]) -> Vec<Chain<'_>> {
     }
     chains
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Store;
+    use crate::fixture::{failure_of, plan, record_of_chain};
+
+    const SPEC: &str = r#"
+        experiment = { id = "trial", seeds = [1, 2] }
+        data = { use = "dots", samples = 8 }
+        run = { chunk = 4 }
+        model = [{ use = "net" }]
+        threat = { norm = "linf", eps = "1/4" }
+        attack = [{ use = "chain", members = [{ use = "climb" }, { use = "step" }] }, { use = "climb" }]
+    "#;
+
+    /// The rows of the chain, given the letters of its cells: two of each seed.
+    fn rows(letters: [&str; 4]) -> Vec<MemberRow> {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let plan = plan(&[SPEC]);
+        let cells: Vec<_> = plan.cells.iter().collect();
+        let chained = cells.iter().filter(|cell| cell.attack.chosen.id == "chain");
+        for (cell, letters) in chained.zip(letters).filter(|(_, letters)| !letters.is_empty()) {
+            store.put(cell, &record_of_chain(cell.samples[0], letters)).unwrap();
+        }
+        member_rows(&Group::load(&cells, &store).unwrap())
+    }
+
+    #[test]
+    fn members_are_put_together_over_the_cells() {
+        let rows = rows(["cbsr", "bbrs", "bbbb", "brrr"]);
+        let found: Vec<_> = rows
+            .iter()
+            .map(|row| (row.seed, row.place, row.member.as_str(), row.attacked, row.broken, row.robust_accuracy))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (1, 1, "climb", 7, 3, Some(0.5)),
+                (1, 2, "step", 4, 2, Some(0.25)),
+                (2, 1, "climb", 8, 5, Some(0.375)),
+                (2, 2, "step", 3, 0, Some(0.375)),
+            ]
+        );
+        let step = &rows[1];
+        assert_eq!((step.queries, step.forwards, step.backwards, step.broken_rate), (8, 12, 4, Some(0.25)));
+        assert_eq!((step.attack.as_str(), step.eps.as_str(), step.norm), ("chain", "1/4", "linf"));
+        assert!(step.robust_accuracy_low.unwrap() < 0.25 && step.robust_accuracy_high.unwrap() > 0.25);
+
+        let chains = chains(&rows);
+        let means: Vec<_> =
+            chains[0].stages.iter().map(|stage| (stage.member(), stage.mean(|row| row.robust_accuracy))).collect();
+        assert_eq!((chains.len(), means), (1, vec![("climb", Some(0.4375)), ("step", Some(0.3125))]));
+    }
+
+    #[test]
+    fn errors_leave_open_what_is_left() {
+        let rows = rows(["bsrf", "brrr", "", ""]);
+        let found: Vec<_> = rows
+            .iter()
+            .map(|row| (row.robust_accuracy, row.robust_accuracy_low_errors, row.robust_accuracy_high_errors))
+            .collect();
+        assert_eq!(found, [(None, Some(0.625), Some(0.75)), (None, Some(0.5), Some(0.625))]);
+        assert_eq!((rows[0].attacked, rows[1].attacked), (8, 6));
+    }
+
+    #[test]
+    fn a_cell_that_failed_has_no_members() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let plan = plan(&[&SPEC.replace("samples = 8", "samples = 2")]);
+        store.put(&plan.cells[0], &failure_of(0, Status::TimedOut)).unwrap();
+        let rows = member_rows(&Group::load(&plan.cells.iter().collect::<Vec<_>>(), &store).unwrap());
+        let found: Vec<_> = rows.iter().map(|row| (row.attacked, row.robust_accuracy_high_errors)).collect();
+        assert_eq!(found, [(0, Some(1.0)), (0, Some(1.0))]);
+    }
+}
