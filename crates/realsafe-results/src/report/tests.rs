@@ -457,7 +457,7 @@ fn what_is_suspect_for_several_seeds_is_said_once() {
     let (directory, report) = chained();
     assert_eq!(report.experiments[0].suspects.len(), 4);
     let expected = [
-        "net none chain linf 1/4, seeds 1, 2; in the first: without gradients, step broke 1 of 4 samples (25.0 %) that the members \
+        "net none chain linf 1/4, seeds 1, 2; in the first: without gradients, step broke 1 of 4 samples (25.00 %) that the members \
          with gradients left [black-box-member-wins]",
         "net none searched linf, seeds 1, 2; in the first: 50.0 % stay robust although any image may be chosen [unbounded]",
     ];

@@ -214,8 +214,8 @@ fn black_box_member_wins(group: &Group) -> Option<String> {
     (share > MEMBER_SHARE + ROUNDING).then(|| {
         let names = names.join(" and ");
         format!(
-            "without gradients, {names} broke {broken} of {all} samples ({}) that the members with gradients left",
-            percent(share)
+            "without gradients, {names} broke {broken} of {all} samples ({:.2} %) that the members with gradients left",
+            100.0 * share
         )
     })
 }
