@@ -16,7 +16,7 @@ use crate::figures::drawings;
 use crate::files::{csv_table, digest, staging, sync_directory, write_durably};
 use crate::html::page;
 use crate::manifest::{Manifest, ManifestFacts};
-use crate::tables::curves::curve_rows;
+use crate::tables::curves::{curve_rows, worst_case_rows};
 use crate::tables::expectations::{ExpectationRow, Verdict, expectation_rows};
 use crate::tables::gate::{Suspicion, suspicions};
 use crate::tables::group::{Group, Subject};
@@ -123,7 +123,9 @@ pub fn write_report(plan: &Plan, store: &Store, directory: &Path, facts: &Manife
         let groups = Group::load(&cells, store)?;
         report.cells += groups.iter().map(|group| group.cells).sum::<u64>();
         report.cells_expected += groups.iter().map(|group| group.cells_expected).sum::<u64>();
-        let rows = curve_rows(&groups, |subject| listed_radii(experiment, subject));
+        let listed = entries(&groups, |subject| listed_radii(experiment, subject).to_vec());
+        let mut rows = curve_rows(&groups, |subject| listed_radii(experiment, subject));
+        rows.extend(worst_case_rows(&listed));
         let drawings = drawings(experiment, &rows);
         for drawing in &drawings {
             let path = |ending: &str| format!("{FIGURES}/{}.{ending}", drawing.name);
@@ -133,7 +135,7 @@ pub fn write_report(plan: &Plan, store: &Store, directory: &Path, facts: &Manife
         }
         figures.push(drawings);
         curves.extend(rows);
-        report.experiments.push(report_experiment(experiment, &groups));
+        report.experiments.push(report_experiment(experiment, &groups, &listed));
         write(&format!("{}.resolved.toml", experiment.id), experiment.resolved().as_bytes())?;
     }
     let summary = report.experiments.iter().flat_map(|experiment| experiment.summary.clone());
@@ -172,17 +174,16 @@ pub fn write_report(plan: &Plan, store: &Store, directory: &Path, facts: &Manife
     Ok(report)
 }
 
-fn report_experiment(experiment: &Experiment, groups: &[Group]) -> ExperimentReport {
-    let listed = entries(groups, |subject| listed_radii(experiment, subject).to_vec());
+fn report_experiment(experiment: &Experiment, groups: &[Group], listed: &[Entry]) -> ExperimentReport {
     let expected = entries(groups, |subject| expected_radii(experiment, subject));
-    let suspicions = suspicions(groups, &listed, experiment.shape.iter().product());
+    let suspicions = suspicions(groups, listed, experiment.shape.iter().product());
     ExperimentReport {
         id: experiment.id.clone(),
         title: experiment.title.clone(),
-        summary: summary_rows(&listed, &suspicions, &local_optimality(groups)),
+        summary: summary_rows(listed, &suspicions, &local_optimality(groups)),
         expectations: expectation_rows(experiment, &expected),
         members: member_rows(groups),
-        suspects: suspects(groups, &listed, suspicions),
+        suspects: suspects(groups, listed, suspicions),
     }
 }
 

@@ -22,7 +22,9 @@ use realsafe_plan::{CurveAxis, Experiment, Facet, Figure, Norm, Number, ThreatSp
 
 use crate::table::spell;
 use crate::tables::curves::{CurveRow, is_envelope};
+use crate::tables::summary::WORST_CASE;
 use axis::Scale;
+use scene::Ink;
 
 /// An image: curves, where they are drawn, and what is written beside them.
 #[derive(Debug)]
@@ -41,6 +43,7 @@ pub(crate) struct Drawing {
 #[derive(Debug)]
 struct Key {
     label: String,
+    ink: Ink,
     /// Whether some of them are points rather than steps.
     marked: bool,
 }
@@ -130,8 +133,8 @@ impl Drawing {
             figure {
                 figcaption { (self.heading()) }
                 ul.legend {
-                    @for (index, key) in self.keys.iter().enumerate() {
-                        li { (svg::part(&chart::sample(index, key), "")) (key.label) }
+                    @for key in &self.keys {
+                        li { (svg::part(&chart::sample(key), "")) (key.label) }
                     }
                 }
                 div.panels {
@@ -180,7 +183,9 @@ fn draw(experiment: &Experiment, figure: &Figure, rows: &[CurveRow]) -> Vec<Draw
 /// The panels and keys of an image.
 fn compose(experiment: &Experiment, figure: &Figure, curves: &[&Curve<'_>]) -> Drawing {
     let series = groups(curves.iter().copied(), |curve| values(figure, curve, &figure.series));
-    let keys = series.iter().map(|(values, curves)| Key {
+    let is_worst = |values: &[&str]| figure.series == [Facet::Attack] && values == [WORST_CASE];
+    let keys = series.iter().enumerate().map(|(index, (values, curves))| Key {
+        ink: if is_worst(values) { Ink::WorstCase } else { Ink::Series(index) },
         label: label(experiment, figure, &figure.series, values),
         marked: curves.iter().any(|curve| !curve.steps),
     });

@@ -169,6 +169,33 @@ fn summaries_count_attacks_and_their_worst_case() {
 }
 
 #[test]
+fn curves_have_the_worst_case_of_several_attacks() {
+    let (directory, ..) = filled(|_| {});
+    let curves = read(&directory, "curves.csv");
+    let mut lines = curves.lines();
+    assert_eq!(
+        lines.next(),
+        Some("experiment,model,defense,attack,threat,norm,goal,eps,seed,x_axis,x,rate,low,high,envelope")
+    );
+    let points = |attack: &str| -> Vec<String> {
+        let of_attack = curves.lines().filter(|line| line.starts_with(&format!("trial,plain,none,{attack},")));
+        of_attack.map(|line| line.split(',').skip(9).take(3).collect::<Vec<_>>().join(" ")).collect()
+    };
+    assert_eq!(points("worst-case"), ["eps 0.0 1.0", "eps 0.25 0.5", "eps 0.5 0.375"]);
+    assert!(read(&directory, "figures/trial.eps.svg").contains(">worst-case<"));
+    assert!(curves.lines().skip(1).all(|line| line.ends_with(",false")));
+    let (searched, _) = chained();
+    let curves = read(&searched, "curves.csv");
+    for line in curves.lines().skip(1) {
+        assert_eq!(line.ends_with(",true"), line.contains(",searched,"), "{line}");
+    }
+    assert!(curves.contains(",searched,") && curves.contains(",worst-case,"));
+    // Nothing is said of what is not there.
+    let (alone, ..) = filled(|cells| cells.clear());
+    assert!(!read(&alone, "curves.csv").contains("worst-case"));
+}
+
+#[test]
 fn expectations_reach_radii_beyond_the_list_and_all_of_it() {
     let (directory, _, report) = filled(|_| {});
     let rows = &report.experiments[0].expectations;

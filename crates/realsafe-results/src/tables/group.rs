@@ -28,6 +28,8 @@ pub(crate) struct Group {
     /// The gradients of the victim that it may take per sample, with all restarts.
     pub(crate) gradients: u64,
     pub(crate) restarts: u32,
+    /// Whether it searches for the smallest radius.
+    pub(crate) searches: bool,
     /// Of the cells that are there, in plan order.
     pub(crate) outcomes: Vec<Outcome>,
     pub(crate) trace: Vec<TracePoint>,
@@ -144,6 +146,7 @@ impl Group {
             access: cell.attack.access(),
             gradients: cell.cost.backwards.checked_div(cell.samples.len() as u64).unwrap_or(0),
             restarts: cell.attack.restarts,
+            searches: cell.attack.search.is_some(),
             outcomes: Vec::new(),
             trace: Vec::new(),
             members: cell.attack.members.iter().map(GroupMember::of).collect(),
