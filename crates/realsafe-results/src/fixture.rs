@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use realsafe_plan::{
-    Access, AttackChoice, AttackTraits, Budget, Catalogue, Cell, Chosen, Component, Cost, DatasetTraits, Document,
-    Ensemble, Environment, FromValues, Goal, Key, ModelTraits, Norm, Origin, Plan, Success, Surrogates, Threat, Traits,
-    Value, Values, load_spec,
+    Access, AttackChoice, AttackTraits, Budget, Catalogue, Cell, ChainTraits, Chosen, Component, Cost, DatasetTraits,
+    Document, Ensemble, Environment, FromValues, Goal, Key, ModelTraits, Norm, Origin, Plan, Success, Surrogates,
+    Threat, Traits, Value, Values, load_spec,
 };
 
-use crate::{CellRecord, Outcome, Spent, Status};
+use crate::{CellRecord, MemberRecord, Outcome, Spent, Status};
 
 const fn attack(id: &'static str, minimises_distance: bool) -> Component {
     attack_with(id, minimises_distance, Access::Labels, &|_| Ok(Cost::forward(1)))
@@ -43,7 +43,7 @@ static THING: Component = attack("thing", false);
 
 const NET: Traits = Traits::Model(ModelTraits { input: &|_| Ok([1, 2, 2]), classes: &|_| Ok(3), differentiable: true });
 
-static CATALOGUE: [Component; 7] = [
+static CATALOGUE: [Component; 8] = [
     component(
         "dots",
         Traits::Dataset(DatasetTraits {
@@ -59,10 +59,11 @@ static CATALOGUE: [Component; 7] = [
     attack("walk", true),
     attack_with("leap", false, Access::Gradients, &|_| Ok(Cost::gradient(1))),
     attack_with("climb", false, Access::Gradients, &|_| Ok(Cost::gradient(10))),
+    component("chain", Traits::Chain(ChainTraits { norms: &Norm::ALL, goals: &Goal::ALL, members: None })),
 ];
 
 /// The plan of specs; the catalogue has the dataset `dots`, the models `net` and `other-net`, the attack `step` and the attack `walk`,
-/// which minimises the distance, both of labels; and with gradients `leap`, of one step, and `climb`, of ten.
+/// which minimises the distance, both of labels; with gradients `leap`, of one step, and `climb`, of ten; and `chain`.
 pub(crate) fn plan(specs: &[&str]) -> Plan {
     let catalogue = Catalogue::new(&CATALOGUE).unwrap();
     let environment =
@@ -149,6 +150,28 @@ pub(crate) fn record(outcomes: Vec<Outcome>) -> CellRecord {
         adversarials: None,
         warnings: Vec::new(),
     }
+}
+
+/// The record of a chain of `climb` and `step` on samples from `first` on, which end as the letters say: by the `c`lean
+/// image, by the first member or by the `s`econd, else as for [`record_of`].
+pub(crate) fn record_of_chain(first: u32, letters: &str) -> CellRecord {
+    let count = |wanted: &str| letters.chars().filter(|letter| wanted.contains(*letter)).count() as u64;
+    let member = |id: &str, attacked, broken| MemberRecord {
+        id: id.to_owned(),
+        attacked,
+        broken,
+        spent: Spent { queries: 2 * attacked, forwards: 3 * attacked, backwards: attacked, ..Spent::default() },
+    };
+    let mut chained = record_of(first, &letters.replace(['c', 's'], "b"));
+    for (outcome, letter) in chained.outcomes.iter_mut().zip(letters.chars()) {
+        outcome.broken_by = match letter {
+            'b' => Some("climb".to_owned()),
+            's' => Some("step".to_owned()),
+            _ => None,
+        };
+    }
+    chained.members = vec![member("climb", count("bsrf"), count("b")), member("step", count("srf"), count("s"))];
+    chained
 }
 
 /// A record of samples from `first` on that end as the letters say: `r`obust, `b`roken, `f`ailed.

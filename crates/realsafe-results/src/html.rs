@@ -10,12 +10,18 @@ use realsafe_plan::{Experiment, Plan, ThreatSpec};
 
 use crate::figures::Drawing;
 use crate::manifest::{inputs, plan_digest};
-use crate::table::{Shown, compare, percent, robust_accuracy, sentence, shown, spell, warnings};
+use crate::table::{Shown, compare, left_after, percent, robust_accuracy, sentences, shown, spell, threat, warnings};
+use crate::tables::curves::is_envelope;
+use crate::tables::members::{Chain, MemberRow, chains};
 use crate::{ExpectationRow, ExperimentReport, Report, SummaryRow, Verdict};
 
 /// What the numbers in the tables are.
 const CAPTION: &str = "With 95 % intervals, or the standard deviation over seeds. Queries are means over all samples, at the \
     radius that needs most.";
+
+/// What searches for the smallest radius measure.
+const ENVELOPE: &str = "Lower envelopes are of attacks that search for the smallest radius: a sample counts as broken from the \
+    smallest success on, although the attack might fail at a larger radius.";
 
 const STYLE: &str = include_str!("html.css");
 
@@ -58,7 +64,7 @@ pub(crate) fn page(
 
 /// How it went, in a line.
 fn verdicts(report: &Report) -> Markup {
-    let suspects: usize = report.experiments.iter().map(|experiment| experiment.suspects.len()).sum();
+    let suspects: usize = report.experiments.iter().map(|experiment| sentences(&experiment.suspects).len()).sum();
     let counts = [Verdict::Pass, Verdict::WithinError, Verdict::Unclear, Verdict::Fail, Verdict::Missing]
         .map(|verdict| (verdict, report.count(verdict)));
     html! {
@@ -98,13 +104,22 @@ fn section(spec: &Experiment, experiment: &ExperimentReport, figures: &[Drawing]
             @let shown = shown(&experiment.summary);
             @for threat in &spec.threats {
                 @let rows: Vec<&Shown<'_>> = shown.iter().filter(|shown| shown.row.threat == threat.id).collect();
-                @if !rows.is_empty() { (results(threat, &rows)) }
+                @if !rows.is_empty() { (results(spec, threat, &rows)) }
             }
-            p.small { (CAPTION) }
+            p.small {
+                (CAPTION)
+                @if spec.attacks.iter().any(|attack| is_envelope(spec, &attack.choice.chosen.id)) { " " (ENVELOPE) }
+            }
+            @let chains = chains(&experiment.members);
+            @if !chains.is_empty() {
+                h3 { "Members of chains" }
+                @for chain in &chains { (members(chain)) }
+                p.small { "Each attacks what the ones before it left. Costs are means per attacked sample; all are means over seeds." }
+            }
             @if !experiment.suspects.is_empty() {
                 h3 { "Suspect results" }
                 p { "These say more about the attack than about the model, and may overstate its robustness." }
-                ul.notes { @for suspect in &experiment.suspects { li.suspect { (sentence(suspect)) } } }
+                ul.notes { @for suspect in sentences(&experiment.suspects) { li.suspect { (suspect) } } }
             }
             @let warnings = warnings(&experiment.summary);
             @if !warnings.is_empty() {
@@ -176,7 +191,7 @@ fn stack(name: &str) -> &str {
 }
 
 /// The results in one threat model: a block of rows per defended model, a column per radius.
-fn results(threat: &ThreatSpec, rows: &[&Shown<'_>]) -> Markup {
+fn results(spec: &Experiment, threat: &ThreatSpec, rows: &[&Shown<'_>]) -> Markup {
     let mut radii: Vec<&str> = Vec::new();
     for shown in rows {
         if !radii.contains(&shown.row.eps.as_str()) {
@@ -202,7 +217,11 @@ fn results(threat: &ThreatSpec, rows: &[&Shown<'_>]) -> Markup {
                     } }
                     @for attack in block.chunk_by(|a, b| a.row.attack == b.row.attack) {
                         tr {
-                            th scope="row" { (attack[0].row.attack) }
+                            @let attack_id = &attack[0].row.attack;
+                            th scope="row" {
+                                (attack_id)
+                                @if is_envelope(spec, attack_id) { br; span.small { "lower envelope" } }
+                            }
                             @for eps in &radii {
                                 td.number { @if let Some(shown) = attack.iter().find(|shown| shown.row.eps == *eps) { (rate(shown)) } }
                             }
@@ -215,6 +234,42 @@ fn results(threat: &ThreatSpec, rows: &[&Shown<'_>]) -> Markup {
             }
         } }
     }
+}
+
+/// What each member of a chain did.
+fn members(chain: &Chain<'_>) -> Markup {
+    let MemberRow { model, defense, attack, norm, goal, eps, .. } = chain.first();
+    let threat = threat(norm, eps, goal);
+    html! {
+        div.table { table {
+            thead { tr {
+                th { (words([attack.as_str(), &threat])) }
+                th.number { "Attacked" } th.number { "Broken" } th.number { "Robust accuracy left" }
+                th.number { "Queries" } th.number { "Forwards" } th.number { "Backwards" }
+            } }
+            tbody {
+                tr.victim { th colspan="7" scope="rowgroup" { (words([model.as_str(), stack(defense)])) } }
+                @for stage in &chain.stages {
+                    @let number = |of: fn(&MemberRow) -> u64| stage.mean(|row| Some(of(row) as f64));
+                    @let attacked = number(|row| row.attacked);
+                    tr {
+                        th scope="row" { (stage.member()) }
+                        td.number { (count(attacked)) }
+                        td.number { (count(number(|row| row.broken))) }
+                        td.number { (left_after(stage)) }
+                        @for spent in [number(|row| row.queries), number(|row| row.forwards), number(|row| row.backwards)] {
+                            td.number { (count(spent.zip(attacked).map(|(spent, attacked)| spent / attacked.max(1.0)))) }
+                        }
+                    }
+                }
+            }
+        } }
+    }
+}
+
+/// A count, or a mean of counts.
+fn count(mean: Option<f64>) -> String {
+    mean.map(|mean| format!("{mean:.1}").trim_end_matches(".0").to_owned()).unwrap_or_default()
 }
 
 /// A robust accuracy, how certain it is, and whether it can be trusted.

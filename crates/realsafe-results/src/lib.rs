@@ -30,4 +30,5 @@ pub use store::{Conflict, Put, Store};
 pub use table::render;
 pub use tables::expectations::{ExpectationRow, Verdict};
 pub use tables::gate::{Check, Suspicion};
+pub use tables::members::MemberRow;
 pub use tables::summary::{SummaryRow, WORST_CASE};

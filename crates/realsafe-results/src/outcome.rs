@@ -81,6 +81,19 @@ pub struct Spent {
     pub surrogate_backwards: u64,
 }
 
+impl Spent {
+    /// The sum of both.
+    pub(crate) const fn plus(self, other: Self) -> Self {
+        Self {
+            queries: self.queries + other.queries,
+            forwards: self.forwards + other.forwards,
+            backwards: self.backwards + other.backwards,
+            surrogate_forwards: self.surrogate_forwards + other.surrogate_forwards,
+            surrogate_backwards: self.surrogate_backwards + other.surrogate_backwards,
+        }
+    }
+}
+
 /// What an attack did to a sample.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {

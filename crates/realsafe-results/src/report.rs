@@ -1,7 +1,7 @@
 //! The report: every file that a plan and a store give, rebuilt at any time.
 //!
-//! `samples.csv`, `summary.csv`, `curves.csv`, `expectations.csv`, `<experiment>.resolved.toml`, the folder `figures` and
-//! `report.html` depend on plan and store alone, byte for byte; `timings.csv` and `manifest.json` also say when and where. Cells that are not there yet
+//! `samples.csv`, `summary.csv`, `curves.csv`, `expectations.csv`, `members.csv` (only with chains), `<experiment>.resolved.toml`,
+//! the folder `figures` and `report.html` depend on plan and store alone, byte for byte; `timings.csv` and `manifest.json` also say when and where. Cells that are not there yet
 //! are left out, and the report says so.
 
 use std::collections::BTreeMap;
@@ -16,10 +16,11 @@ use crate::figures::drawings;
 use crate::files::{csv_table, digest, staging, sync_directory, write_durably};
 use crate::html::page;
 use crate::manifest::{Manifest, ManifestFacts};
-use crate::tables::curves::curve_rows;
+use crate::tables::curves::{curve_rows, worst_case_rows};
 use crate::tables::expectations::{ExpectationRow, Verdict, expectation_rows};
-use crate::tables::gate::{Check, Suspicion, suspicions};
+use crate::tables::gate::{Suspicion, suspicions};
 use crate::tables::group::{Group, Subject};
+use crate::tables::members::{MemberRow, member_rows};
 use crate::tables::optimality::local_optimality;
 use crate::tables::samples::write_samples;
 use crate::tables::summary::{Entry, SummaryRow, entries, summary_rows};
@@ -50,6 +51,8 @@ pub struct ExperimentReport {
     pub summary: Vec<SummaryRow>,
     /// The rows of `expectations.csv`.
     pub expectations: Vec<ExpectationRow>,
+    /// The rows of `members.csv`.
+    pub members: Vec<MemberRow>,
     /// What makes results suspect.
     pub suspects: Vec<Suspect>,
 }
@@ -120,7 +123,9 @@ pub fn write_report(plan: &Plan, store: &Store, directory: &Path, facts: &Manife
         let groups = Group::load(&cells, store)?;
         report.cells += groups.iter().map(|group| group.cells).sum::<u64>();
         report.cells_expected += groups.iter().map(|group| group.cells_expected).sum::<u64>();
-        let rows = curve_rows(&groups, |subject| listed_radii(experiment, subject));
+        let listed = entries(&groups, |subject| listed_radii(experiment, subject).to_vec());
+        let mut rows = curve_rows(&groups, |subject| listed_radii(experiment, subject));
+        rows.extend(worst_case_rows(&listed));
         let drawings = drawings(experiment, &rows);
         for drawing in &drawings {
             let path = |ending: &str| format!("{FIGURES}/{}.{ending}", drawing.name);
@@ -130,7 +135,7 @@ pub fn write_report(plan: &Plan, store: &Store, directory: &Path, facts: &Manife
         }
         figures.push(drawings);
         curves.extend(rows);
-        report.experiments.push(report_experiment(experiment, &groups));
+        report.experiments.push(report_experiment(experiment, &groups, &listed));
         write(&format!("{}.resolved.toml", experiment.id), experiment.resolved().as_bytes())?;
     }
     let summary = report.experiments.iter().flat_map(|experiment| experiment.summary.clone());
@@ -138,6 +143,10 @@ pub fn write_report(plan: &Plan, store: &Store, directory: &Path, facts: &Manife
     write("curves.csv", &csv_table(curves)?)?;
     let expectations = report.experiments.iter().flat_map(|experiment| experiment.expectations.clone());
     write("expectations.csv", &csv_table(expectations)?)?;
+    let members: Vec<_> = report.experiments.iter().flat_map(|experiment| experiment.members.clone()).collect();
+    if !members.is_empty() {
+        write("members.csv", &csv_table(members)?)?;
+    }
     files.push("samples.csv".to_owned());
     write_samples(&staging.path().join("samples.csv"), &plan.cells, store)?;
     report.warnings = store.warnings();
@@ -165,16 +174,16 @@ pub fn write_report(plan: &Plan, store: &Store, directory: &Path, facts: &Manife
     Ok(report)
 }
 
-fn report_experiment(experiment: &Experiment, groups: &[Group]) -> ExperimentReport {
-    let listed = entries(groups, |subject| listed_radii(experiment, subject).to_vec());
+fn report_experiment(experiment: &Experiment, groups: &[Group], listed: &[Entry]) -> ExperimentReport {
     let expected = entries(groups, |subject| expected_radii(experiment, subject));
-    let suspicions = suspicions(groups, &listed, experiment.shape.iter().product());
+    let suspicions = suspicions(groups, listed, experiment.shape.iter().product());
     ExperimentReport {
         id: experiment.id.clone(),
         title: experiment.title.clone(),
-        summary: summary_rows(&listed, &suspicions, &local_optimality(groups)),
+        summary: summary_rows(listed, &suspicions, &local_optimality(groups)),
         expectations: expectation_rows(experiment, &expected),
-        suspects: suspects(groups, &listed, suspicions),
+        members: member_rows(groups),
+        suspects: suspects(groups, listed, suspicions),
     }
 }
 
@@ -184,9 +193,9 @@ fn suspects(groups: &[Group], entries: &[Entry], suspicions: Vec<Vec<Suspicion>>
     for (entry, suspicions) in entries.iter().zip(suspicions) {
         for suspicion in suspicions {
             let Subject { model, defense, attack, threat, .. } = entry.subject.clone();
-            // Any distance is meant where the attack has no radius.
+            // All radii are meant where the attack has none.
             let has_radius = entry.group.is_some_and(|group| groups[group].eps.is_some());
-            let eps = entry.eps.as_ref().filter(|_| has_radius || suspicion.check != Check::Unbounded);
+            let eps = entry.eps.as_ref().filter(|_| has_radius || suspicion.check.is_about_a_radius());
             let eps = eps.map(|eps| eps.text().to_owned()).unwrap_or_default();
             let suspect = Suspect { model, defense, attack, threat, eps, seed: entry.seed, suspicion };
             if !suspects.contains(&suspect) {

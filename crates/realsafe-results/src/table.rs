@@ -2,6 +2,7 @@
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
+use crate::tables::members::{Chain, MemberRow, Stage, chains};
 use crate::tables::summary::WORST_CASE;
 use crate::{ExpectationRow, ExperimentReport, Report, SummaryRow, Suspect, Suspicion, Verdict};
 
@@ -25,11 +26,17 @@ fn render_experiment(experiment: &ExperimentReport, color: bool) -> String {
         4,
         shown(&experiment.summary).iter().map(summary).collect(),
     );
+    let chains = chains(&experiment.members);
+    if !chains.is_empty() {
+        let header = ["model", "defense", "chain", "threat", "robust accuracy after each member"];
+        text.push('\n');
+        text += &table(&header, header.len(), chains.iter().map(chain).collect());
+    }
     for warning in warnings(&experiment.summary) {
         text += &format!("warning: {warning}\n");
     }
-    for suspect in &experiment.suspects {
-        text += &format!("suspect: {}\n", sentence(suspect));
+    for suspect in sentences(&experiment.suspects) {
+        text += &format!("suspect: {suspect}\n");
     }
     if !experiment.expectations.is_empty() {
         let header =
@@ -97,7 +104,7 @@ fn summary(Shown { row, deviation }: &Shown<'_>) -> Vec<String> {
         row.model.clone(),
         row.defense.clone(),
         row.attack.clone(),
-        threat(row),
+        threat(&row.norm, &row.eps, &row.goal),
         row.clean_accuracy.map(percent).unwrap_or_default(),
         robust_accuracy(row, *deviation),
         row.mean_queries.map(|queries| format!("{queries:.0}")).unwrap_or_default(),
@@ -109,13 +116,27 @@ fn same_victim(a: &SummaryRow, b: &SummaryRow) -> bool {
     (&a.model, &a.defense, &a.threat, &a.eps) == (&b.model, &b.defense, &b.threat, &b.eps)
 }
 
-fn threat(row: &SummaryRow) -> String {
-    let goal = if row.goal == "untargeted" { "" } else { &row.goal };
-    [row.norm.as_str(), &spell(&row.eps), goal]
-        .into_iter()
-        .filter(|part| !part.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
+fn chain(chain: &Chain<'_>) -> Vec<String> {
+    let MemberRow { model, defense, attack, norm, eps, goal, .. } = chain.first();
+    let stages: Vec<String> =
+        chain.stages.iter().map(|stage| format!("{} {}", stage.member(), left_after(stage))).collect();
+    vec![model.clone(), defense.clone(), attack.clone(), threat(norm, eps, goal), stages.join(", ")]
+}
+
+/// The robust accuracy after a member of a chain, or its bounds; means over the seeds.
+pub(crate) fn left_after(stage: &Stage<'_>) -> String {
+    let bounds =
+        stage.mean(|row| row.robust_accuracy_low_errors).zip(stage.mean(|row| row.robust_accuracy_high_errors));
+    match (stage.mean(|row| row.robust_accuracy), bounds) {
+        (Some(rate), _) => percent(rate),
+        (None, Some((low, high))) => format!("{:.1} to {}", 100.0 * low, percent(high)),
+        (None, None) => String::new(),
+    }
+}
+
+pub(crate) fn threat(norm: &str, eps: &str, goal: &str) -> String {
+    let goal = if goal == "untargeted" { "" } else { goal };
+    [norm, &spell(eps), goal].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// A radius as people write it: steps of 8-bit images stay such, although their fraction can be reduced.
@@ -157,13 +178,34 @@ pub(crate) fn warnings(rows: &[SummaryRow]) -> Vec<String> {
     warnings
 }
 
-/// What is suspect and why.
-pub(crate) fn sentence(suspect: &Suspect) -> String {
-    let Suspect { model, defense, attack, threat, eps, seed, suspicion: Suspicion { check, evidence } } = suspect;
-    let eps = spell(eps);
-    let result = [model, defense, attack, threat, &eps].map(String::as_str);
-    let result = result.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
-    format!("{result}, seed {seed}: {evidence} [{}]", check.name())
+/// What is suspect and why: once for all seeds, with the evidence of the first.
+pub(crate) fn sentences(suspects: &[Suspect]) -> Vec<String> {
+    let mut seeds: Vec<(&Suspect, Vec<u64>)> = Vec::new();
+    let result = |suspect: &Suspect| {
+        let Suspect { model, defense, attack, threat, eps, .. } = suspect;
+        let parts = [model, defense, attack, threat, &spell(eps)].map(String::clone);
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+    };
+    for suspect in suspects {
+        let same =
+            |other: &Suspect| (result(other), other.suspicion.check) == (result(suspect), suspect.suspicion.check);
+        match seeds.iter_mut().find(|(first, _)| same(first)) {
+            Some((_, seeds)) => seeds.push(suspect.seed),
+            None => seeds.push((suspect, vec![suspect.seed])),
+        }
+    }
+    let sentence = |(suspect, seeds): (&Suspect, Vec<u64>)| {
+        let Suspicion { check, evidence } = &suspect.suspicion;
+        let seeds = match seeds.as_slice() {
+            [seed] => format!("seed {seed}"),
+            several => {
+                let several: Vec<String> = several.iter().map(u64::to_string).collect();
+                format!("seeds {}; in the first", several.join(", "))
+            }
+        };
+        format!("{}, {seeds}: {evidence} [{}]", result(suspect), check.name())
+    };
+    seeds.into_iter().map(sentence).collect()
 }
 
 /// An expectation and its measurement in words.

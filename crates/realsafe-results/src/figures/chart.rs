@@ -38,10 +38,10 @@ pub(super) fn panel(drawing: &Drawing, panel: &Panel) -> Scene {
     }
     // Bands first, so that no curve is under another one's.
     for line in &panel.lines {
-        band(&mut scene, panel, line);
+        band(&mut scene, panel, line, drawing.keys[line.key].ink);
     }
     for line in &panel.lines {
-        curve(&mut scene, panel, line);
+        curve(&mut scene, panel, line, drawing.keys[line.key].ink);
     }
     scene.line([(LEFT, TOP), (LEFT, BASE), (LEFT + PLOT.0, BASE)], Ink::Axis, 0.8);
     scene.words((LEFT + PLOT.0 / 2.0, BASE + 30.0), &drawing.axis_title, NORMAL, Anchor::Middle);
@@ -69,35 +69,35 @@ fn points(panel: &Panel, line: &Line, samples: &[Sample], height: impl Fn(&Sampl
     points
 }
 
-fn band(scene: &mut Scene, panel: &Panel, line: &Line) {
+fn band(scene: &mut Scene, panel: &Panel, line: &Line, ink: Ink) {
     let samples = panel.visible(line);
     let mut corners = points(panel, line, &samples, |sample| sample.low);
     corners.extend(points(panel, line, &samples, |sample| sample.high).into_iter().rev());
-    scene.area(corners, Ink::Series(line.key), 0.14);
+    scene.area(corners, ink, 0.14);
 }
 
-fn curve(scene: &mut Scene, panel: &Panel, line: &Line) {
+fn curve(scene: &mut Scene, panel: &Panel, line: &Line, ink: Ink) {
     let samples = panel.visible(line);
     // Errors leave gaps.
     for piece in samples.chunk_by(|a, b| a.rate.is_some() && b.rate.is_some()) {
         let piece: Vec<Sample> = piece.iter().filter(|sample| sample.rate.is_some()).copied().collect();
         let places = points(panel, line, &piece, |sample| sample.rate.unwrap_or_default());
         if !line.steps {
-            places.iter().for_each(|place| scene.mark(*place, line.key, MARK));
+            places.iter().for_each(|place| scene.mark(*place, ink, MARK));
         }
         if places.len() > 1 {
-            scene.line(places, Ink::Series(line.key), 1.6);
+            scene.line(places, ink, 1.6);
         }
     }
 }
 
 /// How the lines of a key look.
-pub(super) fn sample(index: usize, key: &Key) -> Scene {
+pub(super) fn sample(key: &Key) -> Scene {
     let mut scene = Scene { width: KEY.0, height: KEY.1, shapes: Vec::new() };
     let middle = KEY.1 / 2.0;
-    scene.line([(0.0, middle), (KEY.0, middle)], Ink::Series(index), 1.6);
+    scene.line([(0.0, middle), (KEY.0, middle)], key.ink, 1.6);
     if key.marked {
-        scene.mark((KEY.0 / 2.0, middle), index, MARK + 0.4);
+        scene.mark((KEY.0 / 2.0, middle), key.ink, MARK + 0.4);
     }
     scene
 }
@@ -117,12 +117,12 @@ pub(super) fn figure(drawing: &Drawing) -> Scene {
     let mut scene = Scene { width, height: 0.0, shapes: Vec::new() };
     scene.heading((MARGIN, 22.0), &heading, LARGE, Anchor::Start);
     let (mut x, mut y) = (MARGIN, 30.0);
-    for (index, key) in drawing.keys.iter().enumerate() {
+    for key in &drawing.keys {
         let space = KEY.0 + 5.0 + font::width(&key.label, NORMAL, false);
         if x > MARGIN && x + space > width - MARGIN {
             (x, y) = (MARGIN, y + ROW);
         }
-        scene.place(sample(index, key), (x, y + 2.0));
+        scene.place(sample(key), (x, y + 2.0));
         scene.words((x + KEY.0 + 5.0, y + 12.0), &key.label, NORMAL, Anchor::Start);
         x += space + 16.0;
     }

@@ -21,8 +21,10 @@ use maud::{Markup, html};
 use realsafe_plan::{CurveAxis, Experiment, Facet, Figure, Norm, Number, ThreatSpec};
 
 use crate::table::spell;
-use crate::tables::curves::CurveRow;
+use crate::tables::curves::{CurveRow, is_envelope};
+use crate::tables::summary::WORST_CASE;
 use axis::Scale;
+use scene::Ink;
 
 /// An image: curves, where they are drawn, and what is written beside them.
 #[derive(Debug)]
@@ -41,6 +43,7 @@ pub(crate) struct Drawing {
 #[derive(Debug)]
 struct Key {
     label: String,
+    ink: Ink,
     /// Whether some of them are points rather than steps.
     marked: bool,
 }
@@ -130,8 +133,8 @@ impl Drawing {
             figure {
                 figcaption { (self.heading()) }
                 ul.legend {
-                    @for (index, key) in self.keys.iter().enumerate() {
-                        li { (svg::part(&chart::sample(index, key), "")) (key.label) }
+                    @for key in &self.keys {
+                        li { (svg::part(&chart::sample(key), "")) (key.label) }
                     }
                 }
                 div.panels {
@@ -170,7 +173,7 @@ fn draw(experiment: &Experiment, figure: &Figure, rows: &[CurveRow]) -> Vec<Draw
         Drawing {
             name: format!("{}.{}{which}", experiment.id, figure.id),
             title: figure.title.clone(),
-            about: label(&rest, values),
+            about: label(experiment, figure, &rest, values),
             ..compose(experiment, figure, curves)
         }
     };
@@ -180,8 +183,10 @@ fn draw(experiment: &Experiment, figure: &Figure, rows: &[CurveRow]) -> Vec<Draw
 /// The panels and keys of an image.
 fn compose(experiment: &Experiment, figure: &Figure, curves: &[&Curve<'_>]) -> Drawing {
     let series = groups(curves.iter().copied(), |curve| values(figure, curve, &figure.series));
-    let keys = series.iter().map(|(values, curves)| Key {
-        label: label(&figure.series, values),
+    let is_worst = |values: &[&str]| figure.series == [Facet::Attack] && values == [WORST_CASE];
+    let keys = series.iter().enumerate().map(|(index, (values, curves))| Key {
+        ink: if is_worst(values) { Ink::WorstCase } else { Ink::Series(index) },
+        label: label(experiment, figure, &figure.series, values),
         marked: curves.iter().any(|curve| !curve.steps),
     });
     let panels = groups(curves.iter().copied(), |curve| values(figure, curve, &figure.panels));
@@ -192,7 +197,7 @@ fn compose(experiment: &Experiment, figure: &Figure, curves: &[&Curve<'_>]) -> D
             Line { key, steps: curve.steps, samples: curve.samples.clone() }
         };
         Panel {
-            title: label(&figure.panels, titles),
+            title: label(experiment, figure, &figure.panels, titles),
             scale: scale(experiment, figure, inside, curves),
             lines: inside.iter().map(line).collect(),
         }
@@ -231,11 +236,14 @@ fn values<'a>(figure: &Figure, curve: &Curve<'a>, facets: &[Facet]) -> Vec<&'a s
     facets.iter().filter_map(|facet| of.clone().find(|(other, _)| *other == facet)).map(|(_, value)| *value).collect()
 }
 
-/// The values of some facets in words.
-fn label(facets: &[Facet], values: &[&str]) -> String {
+/// The values of some facets in words. Whatever has a name for an attack says whether its curves are lower envelopes.
+fn label(experiment: &Experiment, figure: &Figure, facets: &[Facet], values: &[&str]) -> String {
     let word = |(facet, value): (&Facet, &&str)| match facet {
         Facet::Eps => Some(format!("eps {}", spell(value))),
         Facet::Stack if *value == "none" => (facets.len() == 1).then(|| "no defense".to_owned()),
+        Facet::Attack if figure.axis == CurveAxis::Eps && is_envelope(experiment, value) => {
+            Some(format!("{value} (lower envelope)"))
+        }
         _ => Some((*value).to_owned()),
     };
     facets.iter().zip(values).filter_map(word).collect::<Vec<_>>().join(", ")

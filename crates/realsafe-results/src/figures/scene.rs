@@ -25,6 +25,8 @@ pub(super) enum Ink {
     Grid,
     /// The curve of that number: a colour and a pattern of dashes, which also tells curves apart without colours.
     Series(usize),
+    /// The worst case over all other curves.
+    WorstCase,
 }
 
 /// Which end of words is at their place.
@@ -49,6 +51,7 @@ impl Ink {
             Self::Axis => [51, 51, 51],
             Self::Grid => [221, 221, 221],
             Self::Series(index) => COLORS[index % COLORS.len()],
+            Self::WorstCase => [102, 102, 102],
         }
     }
 
@@ -62,6 +65,7 @@ impl Ink {
     pub(super) const fn dashes(self) -> &'static [f32] {
         match self {
             Self::Series(index) => DASHES[index % DASHES.len()],
+            Self::WorstCase => &[4.0, 3.0],
             _ => &[],
         }
     }
@@ -93,14 +97,15 @@ impl Scene {
     }
 
     /// The mark of a curve's points, so large that its middle stays within `radius`.
-    pub(super) fn mark(&mut self, (x, y): Point, series: usize, radius: f32) {
+    pub(super) fn mark(&mut self, (x, y): Point, ink: Ink, radius: f32) {
+        let series = if let Ink::Series(index) = ink { index } else { 0 };
         // Corners, the angle of the first as a share of a turn, and what makes the marks look equally large.
         let (corners, first, scale) = [(24, 0.0, 1.0), (4, 0.125, 1.2), (3, 0.75, 1.35), (4, 0.0, 1.25)][series % 4];
         let corner = |index: u32| {
             let angle = std::f32::consts::TAU * (first + index as f32 / corners as f32);
             (x + radius * scale * angle.cos(), y + radius * scale * angle.sin())
         };
-        self.area((0..corners).map(corner).collect::<Vec<_>>(), Ink::Series(series), 1.0);
+        self.area((0..corners).map(corner).collect::<Vec<_>>(), ink, 1.0);
     }
 
     /// Puts another scene on this one.

@@ -68,6 +68,7 @@ fn class(ink: Ink) -> String {
         Ink::Axis => "axis".to_owned(),
         Ink::Grid => "grid".to_owned(),
         Ink::Series(index) => format!("c{}", index % COLORS.len()),
+        Ink::WorstCase => "worst".to_owned(),
     }
 }
 

@@ -32,6 +32,7 @@ fn row(model: &str, attack: &str, x_axis: &'static str, eps: &str, seed: u64, (x
         rate: Some(rate),
         low: Some(rate - 0.1),
         high: Some(rate + 0.1),
+        envelope: false,
     }
 }
 
@@ -92,6 +93,49 @@ fn what_is_left_has_images_of_its_own() {
     let [one] = drawings(&experiment(filtered), &rows()).try_into().unwrap();
     assert_eq!((one.name.as_str(), one.keys[0].label.as_str(), one.keys.len()), ("trial.queries", "eps 6/255", 1));
     assert!(drawings(&experiment("figure = [{ x-axis = \"iterations\" }]"), &rows()).is_empty());
+}
+
+#[test]
+fn what_a_search_gives_is_called_a_lower_envelope() {
+    let searched = SPEC
+        .replace("{ use = \"step\" }", "{ use = \"step\", search = \"list\" }")
+        .replace("{ use = \"walk\" }", "{ use = \"climb\" }");
+    let words = |figure: &str| {
+        let spec = plan(&[&format!("{searched}\n{figure}")]).experiments.remove(0);
+        let [drawing] = drawings(&spec, &rows()).try_into().unwrap();
+        let keys: Vec<String> = drawing.keys.iter().map(|key| key.label.clone()).collect();
+        (drawing.heading(), keys, drawing.svg().contains("step (lower envelope)"))
+    };
+    let all = words("figure = [{ x-axis = \"eps\", series = \"attack\" }]");
+    assert_eq!(all, ("linf".to_owned(), vec!["step (lower envelope)".to_owned(), "walk".to_owned()], true));
+    let one = words("figure = [{ x-axis = \"eps\", series = \"model\", panels = [], attack = \"step\" }]");
+    assert_eq!(one.0, "step (lower envelope), linf");
+    // Only against eps.
+    let queries = words("figure = [{ x-axis = \"queries\", series = \"attack\", eps = \"6/255\" }]");
+    assert_eq!((queries.1, queries.2), (vec!["step".to_owned()], false));
+}
+
+#[test]
+fn worst_cases_are_dashed_and_grey_beside_attacks() {
+    let mut rows = rows();
+    rows.push(row("plain", "worst-case", "eps", "", 0, (0.0, 0.9)));
+    rows.push(row("plain", "worst-case", "eps", "", 0, (8.0 / 255.0, 0.1)));
+    let draw = |figure: &str| -> Drawing {
+        let [drawing] = drawings(&experiment(figure), &rows).try_into().unwrap();
+        drawing
+    };
+    let drawing = draw("figure = [{ x-axis = \"eps\" }]");
+    let inks: Vec<(&str, Ink)> = drawing.keys.iter().map(|key| (key.label.as_str(), key.ink)).collect();
+    assert_eq!(inks, [("step", Ink::Series(0)), ("walk", Ink::Series(1)), ("worst-case", Ink::WorstCase)]);
+    let svg = drawing.svg();
+    // The curve and its key.
+    assert_eq!(svg.matches("class=\"line worst\"").count(), 2, "{svg}");
+    assert!(svg.contains("stroke=\"#666666\" stroke-width=\"1.6\" stroke-dasharray=\"4 3\""), "{svg}");
+    let vega: serde_json::Value = serde_json::from_slice(&drawing.vega_lite().unwrap()).unwrap();
+    assert_eq!(vega["spec"]["encoding"]["color"]["scale"]["range"][2], "#666666");
+    // Beside models, colours tell these apart.
+    let keys = draw("figure = [{ x-axis = \"eps\", series = \"model\", panels = \"attack\" }]").keys;
+    assert!(keys.iter().all(|key| key.ink != Ink::WorstCase));
 }
 
 #[test]

@@ -2,14 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::scene::Ink;
 use super::{Drawing, Panel, Sample};
 
 /// The specification.
 pub(super) fn specification(drawing: &Drawing) -> Value {
     let panels: Vec<&str> = drawing.panels.iter().map(|panel| panel.title.as_str()).collect();
     let labels: Vec<&str> = drawing.keys.iter().map(|key| key.label.as_str()).collect();
-    let colors: Vec<String> = (0..labels.len()).map(|index| Ink::Series(index).hexadecimal()).collect();
+    let colors: Vec<String> = drawing.keys.iter().map(|key| key.ink.hexadecimal()).collect();
     let same_axis = drawing.panels.windows(2).all(|pair| pair[0].scale == pair[1].scale);
     let values: Vec<Value> = drawing.panels.iter().flat_map(|panel| data(drawing, panel)).collect();
     let tooltip = ["series", "x", "rate", "low", "high"].map(|field| json!({ "field": field }));

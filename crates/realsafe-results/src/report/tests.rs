@@ -1,7 +1,7 @@
 //! Tests of the report: order, columns, rates, expectations.
 
 use super::*;
-use crate::fixture::{failure_of, outcome, plan, record, record_of};
+use crate::fixture::{failure_of, outcome, plan, record, record_of, record_of_chain};
 use crate::{Event, Journal, Status, TracePoint};
 
 const SPEC: &str = r#"
@@ -169,6 +169,33 @@ fn summaries_count_attacks_and_their_worst_case() {
 }
 
 #[test]
+fn curves_have_the_worst_case_of_several_attacks() {
+    let (directory, ..) = filled(|_| {});
+    let curves = read(&directory, "curves.csv");
+    let mut lines = curves.lines();
+    assert_eq!(
+        lines.next(),
+        Some("experiment,model,defense,attack,threat,norm,goal,eps,seed,x_axis,x,rate,low,high,envelope")
+    );
+    let points = |attack: &str| -> Vec<String> {
+        let of_attack = curves.lines().filter(|line| line.starts_with(&format!("trial,plain,none,{attack},")));
+        of_attack.map(|line| line.split(',').skip(9).take(3).collect::<Vec<_>>().join(" ")).collect()
+    };
+    assert_eq!(points("worst-case"), ["eps 0.0 1.0", "eps 0.25 0.5", "eps 0.5 0.375"]);
+    assert!(read(&directory, "figures/trial.eps.svg").contains(">worst-case<"));
+    assert!(curves.lines().skip(1).all(|line| line.ends_with(",false")));
+    let (searched, _) = chained();
+    let curves = read(&searched, "curves.csv");
+    for line in curves.lines().skip(1) {
+        assert_eq!(line.ends_with(",true"), line.contains(",searched,"), "{line}");
+    }
+    assert!(curves.contains(",searched,") && curves.contains(",worst-case,"));
+    // Nothing is said of what is not there.
+    let (alone, ..) = filled(|cells| cells.clear());
+    assert!(!read(&alone, "curves.csv").contains("worst-case"));
+}
+
+#[test]
 fn expectations_reach_radii_beyond_the_list_and_all_of_it() {
     let (directory, _, report) = filled(|_| {});
     let rows = &report.experiments[0].expectations;
@@ -310,6 +337,8 @@ fn several_seeds_give_mean_and_deviation() {
     assert!(crate::render(&report, false).contains("62.5 % ± 17.7"), "{}", crate::render(&report, false));
 
     let curves = read(&directory, "curves.csv");
+    // One attack is its own worst case.
+    assert!(!curves.contains("worst-case"), "{curves}");
     let points: Vec<&str> = curves.lines().filter(|line| line.contains(",1/4,1,")).collect();
     let tails: Vec<String> =
         points.iter().map(|line| line.split(',').skip(9).take(3).collect::<Vec<_>>().join(" ")).collect();
@@ -402,4 +431,81 @@ fn a_model_that_fails_leaves_clean_accuracy_open() {
     let row = &second.experiments[0].summary[0];
     assert_eq!((row.clean_accuracy, row.robust_accuracy, row.errors), (Some(1.0), Some(0.25), Some(0)));
     assert_eq!((row.initially_correct, row.success_rate_initially_correct), (Some(4), Some(0.75)));
+}
+
+/// A chain and a search with two seeds: the search leaves half of the samples and errs on none, the chain a quarter.
+fn chained() -> (tempfile::TempDir, Report) {
+    let spec = r#"
+        experiment = { id = "chained", seeds = [1, 2] }
+        data = { use = "dots", samples = 4 }
+        model = [{ use = "net" }]
+        threat = { norm = "linf", eps = ["1/4"] }
+        attack = [
+            { use = "chain", members = [{ use = "climb" }, { use = "step" }] },
+            { id = "searched", use = "climb", search = "list" },
+        ]
+    "#;
+    let directory = tempfile::tempdir().unwrap();
+    let plan = plan(&[spec]);
+    let store = Store::open(directory.path().join("store")).unwrap();
+    for cell in &plan.cells {
+        let ends = if cell.attack.members.is_empty() { record_of(0, "bbrr") } else { record_of_chain(0, "bbsr") };
+        store.put(cell, &ends).unwrap();
+    }
+    let report = write_report(&plan, &store, directory.path(), &ManifestFacts::default()).unwrap();
+    (directory, report)
+}
+
+#[test]
+fn chains_have_a_table_of_their_members() {
+    let (directory, report) = chained();
+    let text = read(&directory, "members.csv");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(
+        lines[0],
+        "experiment,model,defense,attack,threat,norm,goal,eps,seed,place,member,attacked,broken,broken_rate,\
+         robust_accuracy,robust_accuracy_low,robust_accuracy_high,robust_accuracy_low_errors,\
+         robust_accuracy_high_errors,queries,forwards,backwards,surrogate_forwards,surrogate_backwards"
+    );
+    assert_eq!(lines.len(), 1 + 2 * 2);
+    assert!(lines[2].starts_with("chained,net,none,chain,linf,linf,untargeted,1/4,1,2,step,2,1,0.25,0.25,"), "{text}");
+    assert!(lines[2].ends_with(",0.25,0.25,4,6,2,0,0"), "{text}");
+    let table = crate::render(&report, false);
+    assert!(table.contains("  net    none     chain  linf 1/4  climb 50.0 %, step 25.0 %\n"), "{table}");
+    let page = read(&directory, "report.html");
+    assert!(page.contains("<h3>Members of chains</h3>") && page.contains("<th scope=\"row\">step</th>"), "{page}");
+    let manifest: serde_json::Value = serde_json::from_str(&read(&directory, "manifest.json")).unwrap();
+    assert_eq!(manifest["outputs"]["members.csv"], digest(text.as_bytes()).as_str());
+    let (other, ..) = filled(|_| {});
+    assert!(!other.path().join("members.csv").exists());
+    assert!(!read(&other, "report.html").contains("Members of chains"));
+}
+
+#[test]
+fn what_is_suspect_for_several_seeds_is_said_once() {
+    let (directory, report) = chained();
+    assert_eq!(report.experiments[0].suspects.len(), 4);
+    let expected = [
+        "net none chain linf 1/4, seeds 1, 2; in the first: without gradients, step broke 1 of 4 samples (25.00 %) that the members \
+         with gradients left [black-box-member-wins]",
+        "net none searched linf, seeds 1, 2; in the first: 50.0 % stay robust although any image may be chosen [unbounded]",
+    ];
+    let table = crate::render(&report, false);
+    let told: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("suspect: ")).collect();
+    assert_eq!(told, expected);
+    let page = read(&directory, "report.html");
+    assert!(
+        expected.iter().all(|sentence| page.matches(sentence).count() == 1) && page.contains("2 suspect"),
+        "{page}"
+    );
+}
+
+#[test]
+fn searches_are_called_lower_envelopes() {
+    let (directory, _) = chained();
+    let page = read(&directory, "report.html");
+    let row = "<th scope=\"row\">searched<br><span class=\"small\">lower envelope</span></th>";
+    assert!(page.contains(row) && page.contains("searched (lower envelope)") && page.contains("Lower envelopes are"));
+    let (other, ..) = filled(|_| {});
+    assert!(!read(&other, "report.html").to_lowercase().contains("lower envelope"));
 }

@@ -1,7 +1,10 @@
 //! `curves.csv`: robust accuracy against eps, queries and iterations.
 //!
 //! - `eps`: a point at 0, from the clean predictions, and one per eps of the list; for attacks that minimise the distance an exact step function instead, with
-//!   a point at 0, at every distance and at every eps of the list.
+//!   a point at 0, at every distance and at every eps of the list. Of attacks that search for the smallest radius (`search`
+//!   in the spec) it is the lower envelope over all radii that were tried: a sample counts as broken from the smallest
+//!   success on, although the attack might fail at a larger radius. `envelope` marks the rows of such curves. Where several
+//!   attacks run, `worst-case` has their worst case as in the summary, at 0 and at every eps of the list.
 //! - `queries`: a step function with a point at 0, at every number of queries that first broke a sample, and at the most
 //!   that any sample took. Left out where the distance is minimised, because there the first adversarial decides nothing.
 //! - `iterations`: a point per recorded step. A sample without a record at a step left the attack before it, and counts
@@ -11,10 +14,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use realsafe_plan::Number;
+use realsafe_plan::{Experiment, Number};
 use serde::Serialize;
 
 use super::group::{Group, Judged, Rate, Subject};
+use super::summary::Entry;
 use crate::{Outcome, TracePoint};
 
 /// A row of `curves.csv`.
@@ -35,6 +39,13 @@ pub(crate) struct CurveRow {
     pub(crate) rate: Option<f64>,
     pub(crate) low: Option<f64>,
     pub(crate) high: Option<f64>,
+    /// Whether the rate is a lower envelope over the radii of a search.
+    pub(crate) envelope: bool,
+}
+
+/// Whether curves of an attack against eps are lower envelopes over the radii of a search.
+pub(crate) fn is_envelope(experiment: &Experiment, attack: &str) -> bool {
+    experiment.attacks.iter().any(|spec| spec.choice.chosen.id == attack && spec.choice.search.is_some())
 }
 
 /// The curves of one experiment's groups. `radii` gives the eps list of a group that minimises the distance.
@@ -52,8 +63,30 @@ pub(crate) fn curve_rows<'a>(groups: &[Group], radii: impl Fn(&Subject) -> &'a [
     rows
 }
 
-fn row(group: &Group, eps: Option<&Number>, x_axis: &'static str, x: f64, rate: Rate) -> CurveRow {
-    let Subject { experiment, model, defense, attack, threat, norm, goal } = group.subject.clone();
+/// The worst case over several attacks against eps: what the summary says at each listed radius.
+pub(crate) fn worst_case_rows(entries: &[Entry]) -> Vec<CurveRow> {
+    let is_beaten = |entry: &&Entry| {
+        let of_attacks =
+            entries.iter().filter(|other| other.group.is_some() && entry.subject.same_victim(&other.subject));
+        let attacks: BTreeSet<&str> = of_attacks.map(|other| other.subject.attack.as_str()).collect();
+        attacks.len() > 1 && !entry.judged.is_empty()
+    };
+    let worst = entries.iter().filter(|entry| entry.group.is_none()).filter(is_beaten);
+    let mut curves: BTreeMap<_, Vec<CurveRow>> = BTreeMap::new();
+    for entry in worst {
+        let Entry { subject, eps: Some(eps), seed, judged, .. } = entry else { continue };
+        let point = |x, rate| row(subject, *seed, None, "eps", x, rate);
+        let reached = |judged: &Judged| Some(subject.goal.reached(judged.clean_pred?, judged.label, judged.target));
+        let clean = || Rate::of(judged.iter().map(|judged| reached(judged).map(|reached| !reached)));
+        let curve = curves.entry((subject.key(), *seed)).or_insert_with(|| vec![point(0.0, clean())]);
+        curve.push(point(eps.value(), entry.robust_accuracy()));
+    }
+    curves.values_mut().for_each(|curve| curve.sort_by(|a, b| a.x.total_cmp(&b.x)));
+    curves.into_values().flatten().collect()
+}
+
+fn row(subject: &Subject, seed: u64, eps: Option<&Number>, x_axis: &'static str, x: f64, rate: Rate) -> CurveRow {
+    let Subject { experiment, model, defense, attack, threat, norm, goal } = subject.clone();
     let interval = rate.interval();
     CurveRow {
         experiment,
@@ -64,12 +97,13 @@ fn row(group: &Group, eps: Option<&Number>, x_axis: &'static str, x: f64, rate: 
         norm: norm.name(),
         goal: goal.name(),
         eps: eps.map(|eps| eps.text().to_owned()).unwrap_or_default(),
-        seed: group.seed,
+        seed,
         x_axis,
         x,
         rate: rate.value(),
         low: interval.map(|(low, _)| low),
         high: interval.map(|(_, high)| high),
+        envelope: false,
     }
 }
 
@@ -78,17 +112,21 @@ fn eps_curves<'a>(groups: &[Group], radii: &impl Fn(&Subject) -> &'a [Number]) -
     let mut curves: Vec<Vec<CurveRow>> = Vec::new();
     let mut places = BTreeMap::new();
     for group in groups.iter().filter(|group| !group.outcomes.is_empty()) {
+        let point =
+            |x, rate| CurveRow { envelope: group.searches, ..row(&group.subject, group.seed, None, "eps", x, rate) };
         let place = *places.entry((group.subject.key(), group.seed)).or_insert(curves.len());
         if place == curves.len() {
-            curves.push(Vec::from_iter(group.eps.is_some().then(|| row(group, None, "eps", 0.0, unattacked(group)))));
+            curves.push(Vec::from_iter(group.eps.is_some().then(|| point(0.0, unattacked(group)))));
         }
         let points = match &group.eps {
             Some(eps) => vec![eps.value()],
             None => step_positions(group, radii(&group.subject)),
         };
-        curves[place].extend(points.into_iter().map(|radius| {
-            row(group, None, "eps", radius, Rate::of(group.judge(radius).iter().map(Judged::robust_answer)))
-        }));
+        curves[place].extend(
+            points
+                .into_iter()
+                .map(|radius| point(radius, Rate::of(group.judge(radius).iter().map(Judged::robust_answer)))),
+        );
     }
     curves.iter_mut().for_each(|curve| curve.sort_by(|a, b| a.x.total_cmp(&b.x)));
     curves.into_iter().flatten().collect()
@@ -130,7 +168,7 @@ fn queries_curve(group: &Group) -> Vec<CurveRow> {
     let positions: BTreeSet<u64> = broken.chain([0]).chain(most).collect();
     let point = |queries: u64| {
         let rate = Rate::of(times.iter().map(|time| time.map(|time| time > queries)));
-        row(group, group.eps.as_ref(), "queries", queries as f64, rate)
+        row(&group.subject, group.seed, group.eps.as_ref(), "queries", queries as f64, rate)
     };
     positions.into_iter().map(point).collect()
 }
@@ -153,7 +191,7 @@ fn iterations_curve(group: &Group, eps: &Number) -> Vec<CurveRow> {
             };
             judged.broken.map(|_| !broken)
         });
-        row(group, Some(eps), "iterations", f64::from(step), Rate::of(robust))
+        row(&group.subject, group.seed, Some(eps), "iterations", f64::from(step), Rate::of(robust))
     };
     steps.into_iter().map(point).collect()
 }

@@ -8,10 +8,17 @@
 //! - `black-box-wins`: an attack without the victim's gradients breaks more samples than the best one with them, on the
 //!   same model, stack, threat model, radius and seed. All attacks with gradients there are suspect.
 //! - `more-iterations-hurt`: fewer of the recorded iterates are adversarial after the last recorded step than after an
-//!   earlier one. Of attacks with gradients, a fixed radius and no restarts.
+//!   earlier one. Of attacks with gradients, a fixed radius and no restarts, but not of chains.
 //! - `one-step-wins`: an attack of one gradient breaks more samples than one of several at the same radius.
+//! - `zero-gradients`: of the samples that a gradient was taken of, the first one was zero or not a number for more
+//!   than 1 %.
+//! - `random-answers`: an adversarial was not verified, because the defended model answered the same image otherwise
+//!   (`disputed` samples): it is randomised, or its answers hang by rounding.
+//! - `black-box-member-wins`: in a chain, the members without gradients after the last one with gradients break more
+//!   than 0.2 points of all samples beyond what was broken before them (a warning of AutoAttack about Square; Croce,
+//!   Hein 2020, arXiv:2003.01690).
 //!
-//! "More" and "fewer" mean by more than one point of robust accuracy and by more than two standard errors of the
+//! Of attacks on each other, "more" and "fewer" mean by more than one point of robust accuracy and by more than two standard errors of the
 //! difference on the same samples. Samples that ended in an error are left out; `unbounded` counts them as broken.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,13 +28,17 @@ use serde::Serialize;
 
 use super::group::{Group, Judged, Rate};
 use super::summary::Entry;
-use crate::TracePoint;
 use crate::statistics::Paired;
+use crate::{Outcome, Status, TracePoint};
 
 /// The difference, and the share of samples, that must be exceeded.
 const POINT: f64 = 0.01;
+/// The share of samples that the members without gradients may still break.
+const MEMBER_SHARE: f64 = 0.002;
 /// The standard errors that must be exceeded.
 const ERRORS: f64 = 2.0;
+/// Decimal fractions are not exact in binary: a point is not more than a point.
+const ROUNDING: f64 = 1e-12;
 
 /// What makes a result suspect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -41,6 +52,12 @@ pub enum Check {
     MoreIterationsHurt,
     /// An attack of one step breaks more.
     OneStepWins,
+    /// First gradients are zero or not a number.
+    ZeroGradients,
+    /// The same image gets different answers.
+    RandomAnswers,
+    /// Members of a chain without gradients break what those with gradients left.
+    BlackBoxMemberWins,
 }
 
 impl Check {
@@ -51,7 +68,15 @@ impl Check {
             Self::BlackBoxWins => "black-box-wins",
             Self::MoreIterationsHurt => "more-iterations-hurt",
             Self::OneStepWins => "one-step-wins",
+            Self::ZeroGradients => "zero-gradients",
+            Self::RandomAnswers => "random-answers",
+            Self::BlackBoxMemberWins => "black-box-member-wins",
         }
+    }
+
+    /// Whether an attack that minimises the distance passes it or not radius by radius, and not as a whole.
+    pub(crate) const fn is_about_a_radius(self) -> bool {
+        !matches!(self, Self::Unbounded | Self::ZeroGradients | Self::RandomAnswers)
     }
 }
 
@@ -80,6 +105,9 @@ pub(crate) fn suspicions(groups: &[Group], entries: &[Entry], values: usize) -> 
             (Check::BlackBoxWins, black_box_wins(group, &rivals)),
             (Check::MoreIterationsHurt, more_iterations_hurt(group)),
             (Check::OneStepWins, one_step_wins(group, entry, &rivals)),
+            (Check::ZeroGradients, zero_gradients(group)),
+            (Check::RandomAnswers, random_answers(group)),
+            (Check::BlackBoxMemberWins, black_box_member_wins(group)),
         ];
         checks.into_iter().filter_map(|(check, evidence)| Some(Suspicion { check, evidence: evidence? })).collect()
     };
@@ -135,7 +163,8 @@ fn one_step_wins(group: &Group, entry: &Entry, rivals: &[(&Group, &Entry)]) -> O
 }
 
 fn more_iterations_hurt(group: &Group) -> Option<String> {
-    let eps = group.eps.as_ref().filter(|_| group.access == Access::Gradients && group.restarts == 1)?;
+    let single = group.restarts == 1 && group.members.is_empty();
+    let eps = group.eps.as_ref().filter(|_| single && group.access == Access::Gradients)?;
     let mut points: BTreeMap<u32, BTreeMap<u32, &TracePoint>> = BTreeMap::new();
     for point in &group.trace {
         points.entry(point.sample).or_default().insert(point.step, point);
@@ -161,6 +190,37 @@ fn more_iterations_hurt(group: &Group) -> Option<String> {
     Some(format!("the iterates of step {step} break more than those of step {last}: {}", describe(&paired)))
 }
 
+fn zero_gradients(group: &Group) -> Option<String> {
+    let took_one = |outcome: &&Outcome| outcome.spent.backwards + outcome.spent.surrogate_backwards > 0;
+    let (zero, all) = (group.zero_gradients, group.outcomes.iter().filter(took_one).count() as u64);
+    let share = zero as f64 / all.max(1) as f64;
+    (share > POINT + ROUNDING).then(|| {
+        format!("the first gradient was zero or not a number for {zero} of {all} samples ({})", percent(share))
+    })
+}
+
+fn random_answers(group: &Group) -> Option<String> {
+    let disputed = group.outcomes.iter().filter(|outcome| outcome.status == Status::Disputed).count();
+    let all = group.outcomes.len();
+    (disputed > 0)
+        .then(|| format!("the adversarials of {disputed} of {all} samples got another answer when they were verified"))
+}
+
+fn black_box_member_wins(group: &Group) -> Option<String> {
+    let with_gradients = group.members.iter().rposition(|member| member.access == Access::Gradients)?;
+    let without = &group.members[with_gradients + 1..];
+    let (broken, all) = (without.iter().map(|member| member.broken).sum::<u64>(), group.outcomes.len());
+    let share = broken as f64 / all.max(1) as f64;
+    let names: Vec<&str> = without.iter().filter(|member| member.broken > 0).map(|member| member.id.as_str()).collect();
+    (share > MEMBER_SHARE + ROUNDING).then(|| {
+        let names = names.join(" and ");
+        format!(
+            "without gradients, {names} broke {broken} of {all} samples ({:.2} %) that the members with gradients left",
+            100.0 * share
+        )
+    })
+}
+
 /// Both entries on the same samples, if the first is more robust by more than the thresholds.
 fn exceeds(first: &Entry, second: &Entry) -> Option<Paired> {
     surpasses(&robust(first), &robust(second))
@@ -181,8 +241,7 @@ fn surpasses(first: &[(u32, bool)], second: &[(u32, bool)]) -> Option<Paired> {
         }
     }
     let (difference, error) = paired.difference().zip(paired.error())?;
-    // Decimal fractions are not exact in binary: a point is not more than a point.
-    (difference > POINT + 1e-12 && difference > ERRORS * error).then_some(paired)
+    (difference > POINT + ROUNDING && difference > ERRORS * error).then_some(paired)
 }
 
 fn larger(a: &Paired, b: &Paired) -> std::cmp::Ordering {

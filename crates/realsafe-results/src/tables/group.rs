@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use realsafe_plan::{Access, Cell, Goal, Norm, Number};
+use realsafe_plan::{Access, Cell, Goal, Member, Norm, Number};
 
-use crate::{Outcome, Result, Status, Store, TracePoint};
+use crate::{MemberRecord, Outcome, Result, Spent, Status, Store, TracePoint};
 
 /// What a group is about.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,12 +30,49 @@ pub(crate) struct Group {
     pub(crate) restarts: u32,
     /// Whether radii are searched, so that larger ones than those tried are unknown.
     pub(crate) is_search: bool,
+    /// Whether it searches for the smallest radius.
+    pub(crate) searches: bool,
     /// Of the cells that are there, in plan order.
     pub(crate) outcomes: Vec<Outcome>,
     pub(crate) trace: Vec<TracePoint>,
+    /// The attacks of a chain, in order; empty for a single attack.
+    pub(crate) members: Vec<GroupMember>,
+    /// Samples whose first gradient was zero or not a number.
+    pub(crate) zero_gradients: u64,
     pub(crate) cells: u64,
     pub(crate) cells_expected: u64,
     pub(crate) warnings: Vec<String>,
+}
+
+/// What an attack of a chain did in all cells of a group.
+pub(crate) struct GroupMember {
+    pub(crate) id: String,
+    /// What it may ask of the victim.
+    pub(crate) access: Access,
+    /// Samples that the members before it left.
+    pub(crate) attacked: u64,
+    /// Those of them that it broke.
+    pub(crate) broken: u64,
+    pub(crate) spent: Spent,
+}
+
+impl GroupMember {
+    fn of(member: &Member) -> Self {
+        let traits = member.chosen.component.attack();
+        Self {
+            id: member.chosen.id.clone(),
+            access: traits.map_or(Access::Nothing, |traits| traits.access),
+            attacked: 0,
+            broken: 0,
+            spent: Spent::default(),
+        }
+    }
+
+    fn add(&mut self, record: &MemberRecord) {
+        self.attacked += record.attacked;
+        self.broken += record.broken;
+        self.spent = self.spent.plus(record.spent);
+    }
 }
 
 /// How one sample counts at one eps.
@@ -112,8 +149,11 @@ impl Group {
             gradients: cell.cost.backwards.checked_div(cell.samples.len() as u64).unwrap_or(0),
             restarts: cell.attack.restarts,
             is_search: cell.attack.search.is_some(),
+            searches: cell.attack.search.is_some(),
             outcomes: Vec::new(),
             trace: Vec::new(),
+            members: cell.attack.members.iter().map(GroupMember::of).collect(),
+            zero_gradients: 0,
             cells: 0,
             cells_expected: 0,
             warnings: Vec::new(),
@@ -128,6 +168,9 @@ impl Group {
         self.cells += 1;
         self.outcomes.extend(record.outcomes);
         self.trace.extend(record.trace);
+        self.zero_gradients += record.zero_gradients;
+        // A cell that failed has none.
+        self.members.iter_mut().zip(&record.members).for_each(|(member, record)| member.add(record));
         for warning in record.warnings {
             if !self.warnings.contains(&warning) {
                 self.warnings.push(warning);

@@ -4,6 +4,7 @@ pub(crate) mod curves;
 pub(crate) mod expectations;
 pub(crate) mod gate;
 pub(crate) mod group;
+pub(crate) mod members;
 pub(crate) mod optimality;
 pub(crate) mod samples;
 pub(crate) mod summary;

@@ -1,9 +1,9 @@
 //! Tests of the gate: what is marked, and what is not.
 
 use super::*;
-use crate::fixture::{plan, record};
+use crate::fixture::{plan, record, record_of_chain};
 use crate::tables::summary::entries;
-use crate::{CellRecord, Outcome, Status, Store};
+use crate::{CellRecord, Store};
 
 const SAMPLES: u32 = 400;
 
@@ -119,4 +119,52 @@ fn more_iterations_must_not_hurt() {
     assert_eq!(checks(&judge(&once, vec![with_trace(200, 250)])).concat(), []);
     let restarted = spec(&[&format!("{attack}\nrestarts = 2")], "\"1/4\"");
     assert_eq!(checks(&judge(&restarted, vec![with_trace(250, 200)])).concat(), []);
+}
+
+#[test]
+fn more_than_a_point_of_first_gradients_must_not_be_zero() {
+    let zero = |count| CellRecord { zero_gradients: count, ..broken(100) };
+    let attacks = spec(&[CLIMB], "\"1/4\"");
+    let found = judge(&attacks, vec![zero(5)]);
+    assert_eq!(checks(&found), [vec![Check::ZeroGradients], vec![]]);
+    assert_eq!(found[0][0].evidence, "the first gradient was zero or not a number for 5 of 400 samples (1.2 %)");
+    assert_eq!(checks(&judge(&attacks, vec![zero(4)])).concat(), []);
+    // Samples that no gradient was taken of do not count.
+    let mut fewer = zero(4);
+    fewer.outcomes[0].spent.backwards = 0;
+    assert_eq!(checks(&judge(&attacks, vec![fewer])).concat(), [Check::ZeroGradients]);
+}
+
+#[test]
+fn what_is_disputed_was_answered_at_random() {
+    let mut disputed = broken(100);
+    disputed.outcomes[7].status = Status::Disputed;
+    let attacks = spec(&[CLIMB], "\"1/4\"");
+    let found = judge(&attacks, vec![disputed]);
+    assert_eq!(checks(&found), [vec![Check::RandomAnswers], vec![]]);
+    assert_eq!(found[0][0].evidence, "the adversarials of 1 of 400 samples got another answer when they were verified");
+    let mut failed = broken(100);
+    failed.outcomes[7].status = Status::Crashed;
+    assert_eq!(checks(&judge(&attacks, vec![failed])).concat(), []);
+}
+
+#[test]
+fn members_without_gradients_must_not_break_what_is_left() {
+    let chain = |members: &str| spec(&[&format!("use = \"chain\"\nmembers = [{members}]")], "\"1/4\"");
+    let rest = "r".repeat(SAMPLES as usize - 3);
+    let one = record_of_chain(0, &format!("brs{rest}"));
+    // One of 400 samples is 0.25 %.
+    let found = judge(&chain("{ use = \"climb\" }, { use = \"step\" }"), vec![one.clone()]);
+    assert_eq!(checks(&found), [vec![Check::BlackBoxMemberWins], vec![]]);
+    assert_eq!(
+        found[0][0].evidence,
+        "without gradients, step broke 1 of 400 samples (0.25 %) that the members with gradients left"
+    );
+    let none = record_of_chain(0, &format!("bbr{rest}"));
+    assert_eq!(checks(&judge(&chain("{ use = \"climb\" }, { use = \"step\" }"), vec![none])).concat(), []);
+    // A member with gradients that comes later has had no chance, and without any there is nothing to compare with.
+    for members in ["{ use = \"step\" }, { use = \"climb\" }", "{ use = \"step\" }, { id = \"again\", use = \"step\" }"]
+    {
+        assert_eq!(checks(&judge(&chain(members), vec![one.clone()])).concat(), []);
+    }
 }
