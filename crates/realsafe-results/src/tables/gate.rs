@@ -128,7 +128,7 @@ fn unbounded(group: &Group, entry: &Entry, values: usize) -> Option<String> {
     let rate = match &group.eps {
         Some(eps) if eps.value() >= whole_box => Rate::of(entry.judged.iter().map(Judged::robust_answer)),
         Some(_) => return None,
-        None if group.is_search => return None,
+        None if group.searches => return None,
         None => Rate::of(group.judge(f64::MAX).iter().map(Judged::robust_answer)),
     };
     let (robust, _) = rate.bounds().filter(|(robust, _)| *robust > POINT)?;

@@ -28,9 +28,7 @@ pub(crate) struct Group {
     /// The gradients of the victim that it may take per sample, with all restarts.
     pub(crate) gradients: u64,
     pub(crate) restarts: u32,
-    /// Whether radii are searched, so that larger ones than those tried are unknown.
-    pub(crate) is_search: bool,
-    /// Whether it searches for the smallest radius.
+    /// Whether it searches for the smallest radius, so that larger ones than those tried are unknown.
     pub(crate) searches: bool,
     /// Of the cells that are there, in plan order.
     pub(crate) outcomes: Vec<Outcome>,
@@ -148,7 +146,6 @@ impl Group {
             access: cell.attack.access(),
             gradients: cell.cost.backwards.checked_div(cell.samples.len() as u64).unwrap_or(0),
             restarts: cell.attack.restarts,
-            is_search: cell.attack.search.is_some(),
             searches: cell.attack.search.is_some(),
             outcomes: Vec::new(),
             trace: Vec::new(),
