@@ -11,5 +11,6 @@ mod prior_guided;
 mod randomised;
 mod reference;
 mod registration;
+mod scores;
 mod searches;
 mod square;
