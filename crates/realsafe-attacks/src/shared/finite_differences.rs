@@ -8,7 +8,7 @@ use realsafe_plan::{Fallback, Parameter, ParameterKind, Values};
 use super::ascent::StepSize;
 
 /// How many images are sent in one call, which bounds the memory that they take.
-const IMAGES_AT_ONCE: usize = 256;
+pub(crate) const IMAGES_AT_ONCE: usize = 256;
 
 /// How many queries a sample may spend.
 pub(crate) const fn queries(fallback: &'static str) -> Parameter {

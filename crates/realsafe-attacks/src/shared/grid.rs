@@ -58,14 +58,25 @@ impl Grid {
 
     /// A random unit vector of the subspace: a standard normal number per cell, enlarged and normalised.
     pub(crate) fn draw(&self, random: &mut ChaCha8Rng, pixels: &mut [f32]) {
-        if self.cells() == pixels.len() {
-            fill_gaussian(random, pixels);
-        } else {
-            let mut cells = vec![0.0; self.cells()];
-            fill_gaussian(random, &mut cells);
-            self.enlarge(&cells, pixels);
-        }
+        self.fill(pixels, |cells| fill_gaussian(random, cells));
         normalise(pixels);
+    }
+
+    /// Fills the cells, and gives every pixel the value of its cell.
+    pub(crate) fn fill(&self, pixels: &mut [f32], fill: impl FnOnce(&mut [f32])) {
+        if self.cells() == pixels.len() {
+            return fill(pixels);
+        }
+        let mut cells = vec![0.0; self.cells()];
+        fill(&mut cells);
+        self.enlarge(&cells, pixels);
+    }
+
+    /// The pixels of each cell.
+    pub(crate) fn pixels_of_cells(&self) -> Vec<Vec<usize>> {
+        let mut pixels = vec![Vec::new(); self.cells()];
+        self.cell_of_pixels().enumerate().for_each(|(pixel, cell)| pixels[cell].push(pixel));
+        pixels
     }
 
     /// The share of a gradient's energy, its squared length, that lies in the subspace; 0 for a gradient of zero.

@@ -11,6 +11,8 @@ pub(crate) mod grid;
 mod hyperplane;
 pub(crate) mod momentum;
 pub(crate) mod nearest;
+pub(crate) mod population;
 pub(crate) mod separable;
+pub(crate) mod squash;
 pub(crate) mod starts;
 pub(crate) mod walk;

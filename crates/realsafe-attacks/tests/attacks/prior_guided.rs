@@ -11,7 +11,7 @@ use realsafe_plan::{Budget, Goal, Norm, Success};
 use crate::bench::{Linear, Setting, TwoLayers, linear_problem, logit, run, samples, scatter};
 
 /// Two classes on 4 × 4 pixels, whose logits are opposite.
-fn binary() -> (Vec<f32>, Arc<dyn Model>, Samples) {
+pub(crate) fn binary() -> (Vec<f32>, Arc<dyn Model>, Samples) {
     let weights: Vec<f32> = (0..16).map(|at| if at % 2 == 0 { scatter(at) } else { -scatter(at - 1) }).collect();
     let opposite: Vec<f32> = weights.iter().map(|weight| -weight).collect();
     let pixels: Vec<Vec<f32>> =
@@ -21,7 +21,7 @@ fn binary() -> (Vec<f32>, Arc<dyn Model>, Samples) {
     (weights.clone(), Arc::new(Linear::new(&[weights, opposite], &[0.0; 2])), samples)
 }
 
-fn distance(weights: &[f32], image: &[f32], norm: Norm) -> f64 {
+pub(crate) fn distance(weights: &[f32], image: &[f32], norm: Norm) -> f64 {
     let dual = match norm {
         Norm::Linf => weights.iter().map(|weight| f64::from(weight.abs())).sum(),
         _ => weights.iter().map(|weight| f64::from(*weight).powi(2)).sum::<f64>().sqrt(),
@@ -130,26 +130,26 @@ fn where_differences_vanish_sigma_doubles_until_they_do_not() {
     assert!(judged.iter().all(|judged| judged.verdict == Verdict::Broken));
 }
 
-const SIDE: usize = 4;
-const PIXELS: usize = 2 * SIDE * SIDE;
+pub(crate) const SIDE: usize = 4;
+pub(crate) const PIXELS: usize = 2 * SIDE * SIDE;
 const HIDDEN: usize = 5;
-const CLASSES: usize = 3;
-const LABEL: usize = 1;
-const SEED: u64 = 11;
-const SAMPLE: u64 = 0;
-const EPS: f64 = 0.3;
+pub(crate) const CLASSES: usize = 3;
+pub(crate) const LABEL: usize = 1;
+pub(crate) const SEED: u64 = 11;
+pub(crate) const SAMPLE: u64 = 0;
+pub(crate) const EPS: f64 = 0.3;
 
-type Image = [f64; PIXELS];
+pub(crate) type Image = [f64; PIXELS];
 
 /// A network of two layers in double precision.
 #[derive(Clone)]
-struct Reference {
+pub(crate) struct Reference {
     first: Vec<Vec<f32>>,
     second: Vec<Vec<f32>>,
 }
 
 impl Reference {
-    fn new(from: usize) -> Self {
+    pub(crate) fn new(from: usize) -> Self {
         let layer = |rows: usize, columns: usize, scale: f32, from: usize| -> Vec<Vec<f32>> {
             (0..rows)
                 .map(|row| (0..columns).map(|column| scale * scatter(from + row * columns + column)).collect())
@@ -158,7 +158,7 @@ impl Reference {
         Self { first: layer(HIDDEN, PIXELS, 0.7, from), second: layer(CLASSES, HIDDEN, 1.5, from + 1000) }
     }
 
-    fn model(&self) -> Arc<dyn Model> {
+    pub(crate) fn model(&self) -> Arc<dyn Model> {
         Arc::new(TwoLayers {
             first: Linear::new(&self.first, &[0.0; HIDDEN]),
             second: Linear::new(&self.second, &[0.0; CLASSES]),
@@ -170,7 +170,7 @@ impl Reference {
         self.first.iter().map(|row| sum(row).tanh()).collect()
     }
 
-    fn logits(&self, image: &Image) -> Vec<f64> {
+    pub(crate) fn logits(&self, image: &Image) -> Vec<f64> {
         let hidden = self.hidden(image);
         self.second
             .iter()
@@ -179,7 +179,7 @@ impl Reference {
     }
 
     /// The cross-entropy of the label.
-    fn loss(&self, image: &Image) -> f64 {
+    pub(crate) fn loss(&self, image: &Image) -> f64 {
         let logits = self.logits(image);
         logits.iter().map(|logit| logit.exp()).sum::<f64>().ln() - logits[LABEL]
     }
@@ -203,7 +203,7 @@ impl Reference {
     }
 }
 
-fn dot(a: &Image, b: &Image) -> f64 {
+pub(crate) fn dot(a: &Image, b: &Image) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
@@ -212,42 +212,44 @@ fn unit(vector: Image) -> Image {
     vector.map(|value| value / length)
 }
 
-fn plus(a: &Image, factor: f64, b: &Image) -> Image {
+pub(crate) fn plus(a: &Image, factor: f64, b: &Image) -> Image {
     std::array::from_fn(|at| a[at] + factor * b[at])
 }
 
-fn clean() -> Image {
+pub(crate) fn clean() -> Image {
     std::array::from_fn(|at| f64::from(0.5 + 0.45 * scatter(300 + at)))
 }
 
-fn moved(norm: Norm, image: &Image, direction: &Image, by: f64, eps: f64) -> Image {
+pub(crate) fn moved(norm: Norm, image: &Image, direction: &Image, by: f64, eps: f64) -> Image {
+    let steepest = if norm == Norm::Linf { direction.map(f64::signum) } else { unit(*direction) };
+    within(norm, &plus(image, by, &steepest), eps)
+}
+
+/// The image, brought back into the ball and the box.
+pub(crate) fn within(norm: Norm, image: &Image, eps: f64) -> Image {
     let clean = clean();
-    let change = match norm {
-        Norm::Linf => {
-            let moved = plus(image, by, &direction.map(f64::signum));
-            plus(&moved, -1.0, &clean).map(|change| change.clamp(-eps, eps))
-        }
-        _ => {
-            let change = plus(&plus(image, by, &unit(*direction)), -1.0, &clean);
-            let length = dot(&change, &change).sqrt();
-            change.map(|value| value * (eps / length).min(1.0))
-        }
+    let change = plus(image, -1.0, &clean);
+    let change = if norm == Norm::Linf {
+        change.map(|change| change.clamp(-eps, eps))
+    } else {
+        let length = dot(&change, &change).sqrt();
+        change.map(|value| value * (eps / length).min(1.0))
     };
     plus(&clean, 1.0, &change).map(|pixel| pixel.clamp(0.0, 1.0))
 }
 
-fn random(step: u64) -> ChaCha8Rng {
+pub(crate) fn random(step: u64) -> ChaCha8Rng {
     stream(StreamKey { seed: SEED, purpose: Purpose::Step, sample: SAMPLE, restart: 0, step })
 }
 
-fn gaussian<const N: usize>(random: &mut ChaCha8Rng) -> [f64; N] {
+pub(crate) fn gaussian<const N: usize>(random: &mut ChaCha8Rng) -> [f64; N] {
     let mut values = [0.0; N];
     fill_gaussian(random, &mut values);
     values.map(f64::from)
 }
 
 /// A value per 2 × 2 pixels of each channel; all that a grid of half the side can hold.
-fn coarse(cells: &[f64; PIXELS / 4]) -> Image {
+pub(crate) fn coarse(cells: &[f64; PIXELS / 4]) -> Image {
     std::array::from_fn(|at| {
         let (channel, line, column) = (at / (SIDE * SIDE), at / SIDE % SIDE, at % SIDE);
         cells[channel * SIDE * SIDE / 4 + line / 2 * (SIDE / 2) + column / 2]
@@ -340,7 +342,7 @@ impl Guided<'_> {
 }
 
 /// Compares the image that an attack returns when its queries are used up with every iterate in turn.
-fn check(
+pub(crate) fn check(
     (attack, parameters): (&str, &str),
     victim: &Reference,
     surrogate: Option<&Reference>,
