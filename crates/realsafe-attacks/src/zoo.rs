@@ -122,7 +122,9 @@ impl Attack for Zoo {
         measure(victim, batch, &Margin, 2 * count, draw, |row, chosen, rises| {
             let slopes = chosen.into_iter().zip(rises.chunks_exact(2)).map(|(cell, rises)| {
                 let distance = self.difference_of_distance(&places[row], &clean[row], cell);
-                let hinge = |rise: f32| f64::from((self.confidence - rise).max(0.0));
+                // What is not a number stays so, and moves nothing.
+                let hinge =
+                    |rise: f32| if rise.is_nan() { f64::NAN } else { f64::from((self.confidence - rise).max(0.0)) };
                 let difference = distance + self.constant * (hinge(rises[0]) - hinge(rises[1]));
                 (cell, difference / (2.0 * f64::from(self.finite_difference)))
             });

@@ -15,7 +15,7 @@ use super::grid::Grid;
 pub(crate) const fn samples_per_draw(fallback: &'static str) -> Parameter {
     Parameter {
         name: "samples-per-draw",
-        kind: ParameterKind::Count { minimum: 2, maximum: 100_000 },
+        kind: ParameterKind::Count { minimum: 2, maximum: 10_000 },
         unit: "queries",
         fallback: Fallback::Value(fallback),
         documentation: "How many points an estimate is made of; an odd number counts as the even one below it.",
