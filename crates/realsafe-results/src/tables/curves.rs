@@ -112,8 +112,10 @@ fn eps_curves<'a>(groups: &[Group], radii: &impl Fn(&Subject) -> &'a [Number]) -
     let mut curves: Vec<Vec<CurveRow>> = Vec::new();
     let mut places = BTreeMap::new();
     for group in groups.iter().filter(|group| !group.outcomes.is_empty()) {
-        let point =
-            |x, rate| CurveRow { envelope: group.searches, ..row(&group.subject, group.seed, None, "eps", x, rate) };
+        let point = |x, rate| CurveRow {
+            envelope: group.search.is_some(),
+            ..row(&group.subject, group.seed, None, "eps", x, rate)
+        };
         let place = *places.entry((group.subject.key(), group.seed)).or_insert(curves.len());
         if place == curves.len() {
             curves.push(Vec::from_iter(group.eps.is_some().then(|| point(0.0, unattacked(group)))));

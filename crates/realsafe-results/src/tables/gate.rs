@@ -4,7 +4,7 @@
 //! arXiv:1902.06705):
 //!
 //! - `unbounded`: more than 1 % of the samples stay robust although the attack may choose any image: at a radius that
-//!   spans the box, or at whatever distance.
+//!   spans the box, or at whatever distance. Of a search, the largest radius that it tries counts.
 //! - `black-box-wins`: an attack without the victim's gradients breaks more samples than the best one with them, on the
 //!   same model, stack, threat model, radius and seed. All attacks with gradients there are suspect.
 //! - `more-iterations-hurt`: fewer of the recorded iterates are adversarial after the last recorded step than after an
@@ -125,10 +125,11 @@ fn unbounded(group: &Group, entry: &Entry, values: usize) -> Option<String> {
         Norm::L2 => (values as f64).sqrt(),
         Norm::L1 | Norm::L0 => values as f64,
     };
+    if group.largest_radius() < whole_box {
+        return None;
+    }
     let rate = match &group.eps {
-        Some(eps) if eps.value() >= whole_box => Rate::of(entry.judged.iter().map(Judged::robust_answer)),
-        Some(_) => return None,
-        None if group.searches => return None,
+        Some(_) => Rate::of(entry.judged.iter().map(Judged::robust_answer)),
         None => Rate::of(group.judge(f64::MAX).iter().map(Judged::robust_answer)),
     };
     let (robust, _) = rate.bounds().filter(|(robust, _)| *robust > POINT)?;

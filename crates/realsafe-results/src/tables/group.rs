@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use realsafe_plan::{Access, Cell, Goal, Member, Norm, Number};
+use realsafe_plan::{Access, Cell, Goal, Member, Norm, Number, Search};
 
 use crate::{MemberRecord, Outcome, Result, Spent, Status, Store, TracePoint};
 
@@ -28,8 +28,8 @@ pub(crate) struct Group {
     /// The gradients of the victim that it may take per sample, with all restarts.
     pub(crate) gradients: u64,
     pub(crate) restarts: u32,
-    /// Whether it searches for the smallest radius, so that larger ones than those tried are unknown.
-    pub(crate) searches: bool,
+    /// How it searches for the smallest radius, where it does.
+    pub(crate) search: Option<Search>,
     /// Of the cells that are there, in plan order.
     pub(crate) outcomes: Vec<Outcome>,
     pub(crate) trace: Vec<TracePoint>,
@@ -146,7 +146,7 @@ impl Group {
             access: cell.attack.access(),
             gradients: cell.cost.backwards.checked_div(cell.samples.len() as u64).unwrap_or(0),
             restarts: cell.attack.restarts,
-            searches: cell.attack.search.is_some(),
+            search: cell.attack.search.clone(),
             outcomes: Vec::new(),
             trace: Vec::new(),
             members: cell.attack.members.iter().map(GroupMember::of).collect(),
@@ -154,6 +154,17 @@ impl Group {
             cells: 0,
             cells_expected: 0,
             warnings: Vec::new(),
+        }
+    }
+
+    /// The largest radius at which adversarials were looked for.
+    pub(crate) fn largest_radius(&self) -> f64 {
+        match (&self.eps, &self.search) {
+            (Some(eps), _) => eps.value(),
+            (None, None) => f64::INFINITY,
+            (None, Some(Search::List(radii))) => radii.iter().map(Number::value).fold(0.0, f64::max),
+            (None, Some(Search::Exponential { start, doublings, .. })) => start.value() * f64::from(*doublings).exp2(),
+            (None, Some(Search::Linear { largest, .. })) => largest.value(),
         }
     }
 
@@ -185,8 +196,7 @@ impl Group {
         let (broken, pred) = match (outcome.status, &self.eps) {
             (status, _) if status.is_error() => (None, None),
             (status, Some(_)) => (Some(status == Status::Broken), outcome.adv_pred),
-            // As inside a ball of that radius: rounding may put an image a little beyond it.
-            (_, None) if best > self.subject.norm.tolerance(radius) => (Some(false), outcome.clean_pred),
+            (_, None) if best > radius => (Some(false), outcome.clean_pred),
             (_, None) => (Some(true), outcome.adv_pred),
         };
         let spent = &outcome.spent;

@@ -93,6 +93,22 @@ fn nobody_survives_the_whole_box() {
     assert_eq!(checks(&judge(&attacks, vec![broken(300), broken(396), broken(396)])).concat(), []);
 }
 
+#[test]
+fn a_search_may_choose_no_more_than_its_largest_radius() {
+    let marked = |search: &str| {
+        let attack = format!("use = \"climb\"\nsearch = {search}");
+        checks(&judge(&spec(&[&attack], "[\"1/4\", \"1/2\"]"), vec![broken(200)])).concat()
+    };
+    let (none, both) = (vec![], vec![Check::Unbounded; 2]);
+    assert_eq!(marked("\"list\""), none);
+    let exponential = |doublings| format!("{{ start = \"1/4\", doublings = {doublings}, bisections = 3 }}");
+    assert_eq!(marked(&exponential(1)), none);
+    assert_eq!(marked(&exponential(2)), both);
+    let linear = |largest| format!("{{ largest = {largest}, points = 4, bisections = 0 }}");
+    assert_eq!(marked(&linear("\"1/2\"")), none);
+    assert_eq!(marked(&linear("1")), both);
+}
+
 /// A record of steps 1 and 9: so many samples have an adversarial iterate at each.
 fn with_trace(at_first: u32, at_last: u32) -> CellRecord {
     let mut traced = broken(at_last);
