@@ -196,7 +196,8 @@ impl Group {
         let (broken, pred) = match (outcome.status, &self.eps) {
             (status, _) if status.is_error() => (None, None),
             (status, Some(_)) => (Some(status == Status::Broken), outcome.adv_pred),
-            (_, None) if best > radius => (Some(false), outcome.clean_pred),
+            // As inside a ball of that radius: rounding may put an image a little beyond it.
+            (_, None) if best > self.subject.norm.tolerance(radius) => (Some(false), outcome.clean_pred),
             (_, None) => (Some(true), outcome.adv_pred),
         };
         let spent = &outcome.spent;
