@@ -38,6 +38,7 @@ fn a_linear_model_breaks_just_above_its_margin_and_not_below() {
 #[test]
 fn zoo_finds_the_smallest_distance_of_a_linear_model() {
     let (weights, model, samples) = binary();
+    // A step in all 16 coordinates is 2e-3 long in pixels, half of that with tanh: some of them are overshot.
     for space in ["tanh", "pixels"] {
         let parameters = format!(
             "queries = 40000\ncoordinates = 8\nlearning-rate = 5e-4\nfinite-difference = 0.001\nconstant = 0.05\nspace = \"{space}\""
@@ -45,8 +46,9 @@ fn zoo_finds_the_smallest_distance_of_a_linear_model() {
         let setting = Setting::untargeted(Norm::L2, None, Success::AnyIterate);
         let judged = run(("zoo", &parameters), &model, &samples, &setting);
         for (judged, image) in judged.iter().zip(samples.pixels.chunks(16)) {
-            let share = judged.distances.in_norm(Norm::L2) / distance(&weights, image, Norm::L2);
-            assert!(judged.verdict == Verdict::Broken && (0.9999..1.05).contains(&share), "{space}: {share}");
+            let (found, exact) = (judged.distances.in_norm(Norm::L2), distance(&weights, image, Norm::L2));
+            assert!(judged.verdict == Verdict::Broken && found > 0.9999 * exact, "{space}: {found}, {exact}");
+            assert!(found < exact + 4e-3, "{space}: {found}, {exact}");
         }
     }
 }
