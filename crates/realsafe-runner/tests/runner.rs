@@ -305,3 +305,35 @@ fn a_model_that_gives_probabilities_is_told() {
         assert_eq!(warned, expected, "{model}");
     }
 }
+
+#[test]
+fn chains_and_searches_run_as_specs_write_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let rest = "[threat]\nnorm = \"linf\"\neps = [\"0.05\", \"0.1\", \"0.2\"]\n\
+        [[attack]]\nuse = \"chain\"\nmembers = [{ use = \"fgsm\" }, { use = \"pgd\", steps = 5, restarts = 2 }, \
+        { use = \"fab-t\", steps = 5 }, { use = \"square\", queries = 60 }]\n\
+        [[attack]]\nid = \"searched\"\nuse = \"pgd\"\nsteps = 10\nsearch = \"list\"\n";
+    let (totals, records, failures) = run(folder.path(), &format!("{DIGITS}{NETWORK}{rest}"));
+    assert_eq!((totals.failed, failures), (0, Vec::new()));
+    let [chains @ .., searched] = records.as_slice() else { panic!("no cells") };
+    for record in chains.iter().flatten() {
+        let ids: Vec<&str> = record.members.iter().map(|member| member.id.as_str()).collect();
+        assert_eq!(ids, ["fgsm", "pgd", "fab-t", "square"]);
+        for pair in record.members.windows(2) {
+            assert_eq!(pair[1].attacked, pair[0].attacked - pair[0].broken);
+        }
+        for member in &record.members {
+            let by = |outcome: &&realsafe_results::Outcome| outcome.broken_by.as_deref() == Some(&member.id);
+            assert_eq!(record.outcomes.iter().filter(by).count() as u64, member.broken);
+        }
+        let together = record.members.iter().map(|member| member.spent.queries).sum::<u64>();
+        assert_eq!(record.outcomes.iter().map(|outcome| outcome.spent.queries).sum::<u64>(), together);
+    }
+    assert!(chains.iter().flatten().any(|record| record.members[0].broken > 0 && record.members[3].attacked > 0));
+    let searched = searched.as_ref().unwrap();
+    for outcome in &searched.outcomes {
+        let failed = outcome.failed_at.unwrap();
+        assert!([0.0, 0.05, 0.1, 0.2].contains(&failed) && failed <= outcome.dist_linf, "{outcome:?}");
+    }
+    assert!(searched.outcomes.iter().any(|outcome| outcome.status == Status::Broken));
+}
