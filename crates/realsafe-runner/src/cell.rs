@@ -78,6 +78,9 @@ pub(crate) fn compute(
     let mut surrogates = workshop.surrogates(cell)?;
     let transfers = cell.attack.access() == Access::Nothing;
     if let Some(decay) = attacks.iter().find_map(|member| member.attack.residual_decay()) {
+        if attacks.len() > 1 {
+            return Err(BuildError::in_chain(&cell.attack.chosen).into());
+        }
         let damp = |(network, chosen): (&mut DefendedModel, &Arc<Chosen>)| -> Result<(), BuildError> {
             let damped = network.with_residual_decay(decay);
             *network = damped.ok_or_else(|| BuildError::without_branches(&cell.attack.chosen, chosen))?;

@@ -45,6 +45,12 @@ impl BuildError {
         Self::new(attack, reason)
     }
 
+    pub(crate) fn in_chain(chain: &Chosen) -> Self {
+        let reason =
+            "one of its members damps the gradients of the network, which the others share; run that one alone";
+        Self::new(chain, reason.to_owned())
+    }
+
     pub(crate) fn without_targets(data: &Chosen) -> Self {
         Self::new(data, "the threat model takes targets from the dataset, which has none".to_owned())
     }

@@ -337,3 +337,14 @@ fn chains_and_searches_run_as_specs_write_them() {
     }
     assert!(searched.outcomes.iter().any(|outcome| outcome.status == Status::Broken));
 }
+
+#[test]
+fn a_chain_cannot_damp_the_network_of_all_its_members() {
+    let folder = tempfile::tempdir().unwrap();
+    let chain = "[[attack]]\nuse = \"chain\"\nmembers = [{ use = \"fgsm\" }, { use = \"sgm\" }]\n";
+    let spec = format!("{DIGITS}{NETWORK}[threat]\nnorm = \"linf\"\neps = 0.1\n{chain}");
+    let (_, records, _) = run(folder.path(), &spec);
+    let record = records[0].as_ref().unwrap();
+    assert!(record.outcomes.iter().all(|outcome| outcome.status == Status::Failed));
+    assert!(record.warnings[0].contains("run that one alone"), "{:?}", record.warnings);
+}
