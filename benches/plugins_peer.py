@@ -12,14 +12,13 @@ reports/plugins.md says what came out, and how the packages are installed.
 import argparse
 import csv
 import ctypes
-import gzip
 import math
-import os
 import statistics
 import sys
 from collections import defaultdict
 from pathlib import Path
 
+import networks
 import numpy
 import torch
 from torch import nn
@@ -34,42 +33,10 @@ EARLY = (300, 600, 900)
 TRIES = 50
 
 
-class LeNet(nn.Module):
-    """AdverTorch's LeNet-5 with the names of its checkpoint."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv1 = nn.Conv2d(1, 32, 3, padding=1)
-        self.conv2 = nn.Conv2d(32, 64, 3, padding=1)
-        self.linear1 = nn.Linear(64 * 7 * 7, 200)
-        self.linear2 = nn.Linear(200, 10)
-
-    def forward(self, x):
-        x = functional.max_pool2d(functional.relu(self.conv1(x)), 2)
-        x = functional.max_pool2d(functional.relu(self.conv2(x)), 2)
-        return self.linear2(functional.relu(self.linear1(x.flatten(1))))
-
-
-def data_folder():
-    if "REALSAFE_DATA" not in os.environ:
-        sys.exit("error: set REALSAFE_DATA to the folder with mnist/ and weights/")
-    return Path(os.environ["REALSAFE_DATA"])
-
-
-def images_and_labels(count):
-    """The first images of the test set in [0, 1], and their labels."""
-    with gzip.open(data_folder() / "mnist/t10k-images-idx3-ubyte.gz") as file:
-        pixels = numpy.frombuffer(file.read(), numpy.uint8, offset=16).reshape(-1, 1, 28, 28)[:count]
-    with gzip.open(data_folder() / "mnist/t10k-labels-idx1-ubyte.gz") as file:
-        labels = numpy.frombuffer(file.read(), numpy.uint8, offset=8)[:count]
-    return pixels.astype(numpy.float32) / 255, labels.astype(numpy.int64)
-
-
 def correctly_classified(name, count):
     """The network, and those images that it classifies correctly, with their labels."""
-    model = LeNet().eval()
-    model.load_state_dict(torch.load(data_folder() / f"weights/{name}.pt", map_location="cpu", weights_only=True))
-    images, labels = images_and_labels(count)
+    model = networks.load(name)
+    images, labels = (values.numpy() for values in networks.images(name, count))
     with torch.no_grad():
         right = (model(torch.from_numpy(images)).argmax(1) == torch.from_numpy(labels)).numpy()
     return model, images[right], labels[right]
@@ -361,7 +328,7 @@ def unfolded_median(images, window):
 def median(arguments):
     from scipy.ndimage import median_filter
 
-    images, _ = images_and_labels(arguments.count or 50)
+    images = networks.images(MODELS[0], arguments.count or 50)[0].numpy()
     generator = numpy.random.default_rng(0)
     # Strokes and background without equal pixels.
     distinct = (images * 0.5 + generator.uniform(0, 0.5, images.shape)).astype(numpy.float32)
