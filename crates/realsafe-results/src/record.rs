@@ -177,7 +177,7 @@ pub(crate) struct Description {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     failed: Option<Status>,
     /// Samples whose first gradient was zero or not a number.
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     zero_gradients: u64,
     /// What looked wrong but did not stop the cell.
     warnings: Vec<String>,
@@ -193,7 +193,7 @@ impl Description {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-const fn is_none(count: &u64) -> bool {
+const fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
