@@ -59,7 +59,7 @@ impl DefendedModel {
         let mut layers = self.stack.iter().enumerate();
         let seen =
             layers.try_fold(images, |images, (layer, (defense, _))| defense.forward(images, &draws.of_layer(layer)))?;
-        self.model.logits(seen)
+        self.model.logits(seen, &draws.of_layer(self.stack.len()))
     }
 
     /// The logits of images, with the way back through the model and the gradients that the defenses give.
@@ -74,7 +74,7 @@ impl DefendedModel {
             inputs.push((seen.clone(), draws.clone()));
             seen = defense.forward(seen, &draws)?;
         }
-        let tape = self.model.forward(seen)?;
+        let tape = self.model.forward(seen, &draws.of_layer(self.stack.len()))?;
         if self.stack.is_empty() {
             return Ok(tape);
         }

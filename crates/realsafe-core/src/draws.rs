@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::random::{Purpose, StreamKey, stream};
 
-/// The random numbers of one pass of some images through a stack of defenses: fresh for every pass of a sample, and the
+/// The random numbers of one pass of some images through a defended model: fresh for every pass of a sample, and the
 /// same whenever the run is repeated, whatever other samples are around.
 #[derive(Clone, Debug)]
 pub struct Draws {
@@ -31,7 +31,7 @@ impl Draws {
         stream(self.keys[row])
     }
 
-    /// Those of one defense of a stack.
+    /// Those of one defense of a stack, outermost first; the model comes last.
     pub(crate) fn of_layer(&self, layer: usize) -> Self {
         Self { keys: self.keys.iter().map(|key| StreamKey { step: layer as u64, ..*key }).collect() }
     }

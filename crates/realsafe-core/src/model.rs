@@ -4,27 +4,28 @@ use std::sync::Arc;
 
 use burn::tensor::Tensor;
 
-use crate::Stop;
+use crate::{Draws, Stop};
 
 /// A classifier over images `[n, channels, height, width]` with pixels in `[0, 1]`, giving logits `[n, classes]`.
 ///
 /// Normalisation is the model's own business. A model is in evaluation state: it never changes, and rows do not
-/// influence each other.
+/// influence each other. Where a model is random, a row's numbers come from its own stream of the draws, and the same draws
+/// give the same logits.
 pub trait Model: Send + Sync {
     /// The logits `[n, classes]` of images `[n, channels, height, width]`.
     ///
     /// # Errors
     /// What failed, where the model is not part of the program.
-    fn logits(&self, images: Tensor<4>) -> Result<Tensor<2>, Stop>;
+    fn logits(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<2>, Stop>;
 
     /// The logits of images, with what is needed to go back. By default [`Model::logits`] is called with images on
     /// autodiff, and gives logits that are, too.
     ///
     /// # Errors
     /// What failed, where the model is not part of the program.
-    fn forward(&self, images: Tensor<4>) -> Result<Tape, Stop> {
+    fn forward(&self, images: Tensor<4>, draws: &Draws) -> Result<Tape, Stop> {
         let leaf = images.autodiff().require_grad();
-        let logits = self.logits(leaf.clone())?;
+        let logits = self.logits(leaf.clone(), draws)?;
         let values = logits.clone().inner();
         Ok(Tape::new(values, move |cotangents| {
             let mut gradients = (logits * cotangents).sum().backward();

@@ -63,7 +63,7 @@ inventory::submit! {
             ],
             example: "levels = 4",
             traits: Traits::Defense(DefenseTraits {
-                gradients: &[GradientMode::Identity, GradientMode::Exact, GradientMode::Blocked],
+                gradients: &[GradientMode::Identity, GradientMode::Exact, GradientMode::Blocked], randomised: false
             }),
         },
         #[expect(clippy::cast_precision_loss, reason = "at most 256")]

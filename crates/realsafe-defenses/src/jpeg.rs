@@ -87,7 +87,7 @@ inventory::submit! {
             ],
             example: "quality = 75",
             traits: Traits::Defense(DefenseTraits {
-                gradients: &[GradientMode::Identity, GradientMode::Exact, GradientMode::Blocked],
+                gradients: &[GradientMode::Identity, GradientMode::Exact, GradientMode::Blocked], randomised: false
             }),
         },
         build: &|values, _| Ok(Box::new(Jpeg {

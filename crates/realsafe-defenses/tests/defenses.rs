@@ -13,7 +13,7 @@ extern crate realsafe_defenses as _;
 struct Sums;
 
 impl Model for Sums {
-    fn logits(&self, images: Tensor<4>) -> Result<Tensor<2>, Stop> {
+    fn logits(&self, images: Tensor<4>, _: &Draws) -> Result<Tensor<2>, Stop> {
         let [n, c, h, w] = images.dims();
         let flat: Tensor<2> = images.reshape([n, c * h * w]);
         Ok(Tensor::cat(vec![flat.clone().sum_dim(1), (flat.clone() * flat).sum_dim(1)], 1))
@@ -101,7 +101,7 @@ fn a_stack_is_applied_outermost_first() {
     let [first, second] = ["bit-depth", "jpeg"]
         .map(|id| example(inventory::iter::<DefenseEntry>().find(|entry| entry.component.id == id).unwrap()));
     let none = Draws::none(1);
-    let by_hand = Sums.logits(second.forward(first.forward(images(1), &none).unwrap(), &none).unwrap()).unwrap();
+    let by_hand = Sums.logits(second.forward(first.forward(images(1), &none).unwrap(), &none).unwrap(), &none).unwrap();
     let stack = [first, second].map(|defense| (defense, GradientMode::Identity)).to_vec();
     assert_eq!(values(DefendedModel::new(Arc::new(Sums), stack).logits(images(1), &none).unwrap()), values(by_hand));
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use burn::optim::SgdConfig;
 use burn::tensor::{Device, Distribution, Tensor};
-use realsafe_core::{ModelEntry, TrainableEntry, inventory};
+use realsafe_core::{Draws, ModelEntry, TrainableEntry, inventory};
 use realsafe_models::builtin_weights;
 use realsafe_plan::{Catalogue, Environment, parse_component};
 
@@ -34,10 +34,11 @@ fn main() {
         let [channels, height, width] =
             (component.model().expect("it is a model").input)(&chosen.values).expect("its example is right");
         let images = Tensor::<4>::random([rows, channels, height, width], Distribution::Uniform(0.0, 1.0), &device);
-        let forward = || drop(network.logits(images.clone()).expect("a built-in network").into_data());
+        let none = Draws::none(rows);
+        let forward = || drop(network.logits(images.clone(), &none).expect("a built-in network").into_data());
         let backward = || {
             let leaf = images.clone().autodiff().require_grad();
-            let mut gradients = network.logits(leaf.clone()).expect("a built-in network").sum().backward();
+            let mut gradients = network.logits(leaf.clone(), &none).expect("a built-in network").sum().backward();
             drop(leaf.grad_remove(&mut gradients).expect("the input is tracked").into_data());
         };
         let speed = |seconds: f64| rows as f64 / seconds;

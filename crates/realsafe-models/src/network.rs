@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use realsafe_core::{Locations, Model, Stop};
+use realsafe_core::{Draws, Locations, Model, Stop};
 use realsafe_plan::Values;
 
 use crate::weights;
@@ -46,7 +46,7 @@ impl<N: Network> Evaluation<N> {
 }
 
 impl<N: Network> Model for Evaluation<N> {
-    fn logits(&self, images: Tensor<4>) -> Result<Tensor<2>, Stop> {
+    fn logits(&self, images: Tensor<4>, _: &Draws) -> Result<Tensor<2>, Stop> {
         Ok(self.0.forward(images))
     }
 

@@ -350,6 +350,8 @@ impl Cost {
 pub struct DefenseTraits {
     /// The gradients that an attacker can be given; the first is the default.
     pub gradients: &'static [GradientMode],
+    /// Whether it draws random numbers, afresh for every image sent through it.
+    pub randomised: bool,
 }
 
 /// The gradient of a defense, as an attacker sees it.
@@ -385,6 +387,8 @@ pub struct ModelTraits {
     pub classes: FromValues<Result<usize, String>>,
     /// Whether it has gradients.
     pub differentiable: bool,
+    /// Whether it draws random numbers, afresh for every image sent through it.
+    pub randomised: FromValues<bool>,
 }
 
 /// The shapes and files of a dataset, from its parameters.

@@ -401,8 +401,13 @@ mod tests {
                 minimises_distance: false,
                 cost: &|_| Ok(Cost::default()),
             }),
-            Traits::Defense(DefenseTraits { gradients: &GradientMode::ALL }),
-            Traits::Model(ModelTraits { input: &|_| Ok([1, 1, 1]), classes: &|_| Ok(2), differentiable: true }),
+            Traits::Defense(DefenseTraits { gradients: &GradientMode::ALL, randomised: false }),
+            Traits::Model(ModelTraits {
+                input: &|_| Ok([1, 1, 1]),
+                classes: &|_| Ok(2),
+                differentiable: true,
+                randomised: &|_| false,
+            }),
             Traits::Dataset(DatasetTraits {
                 shape: |_| [1, 1, 1],
                 classes: |_| 2,

@@ -41,7 +41,12 @@ const fn component(id: &'static str, traits: Traits) -> Component {
 
 static THING: Component = attack("thing", false);
 
-const NET: Traits = Traits::Model(ModelTraits { input: &|_| Ok([1, 2, 2]), classes: &|_| Ok(3), differentiable: true });
+const NET: Traits = Traits::Model(ModelTraits {
+    input: &|_| Ok([1, 2, 2]),
+    classes: &|_| Ok(3),
+    differentiable: true,
+    randomised: &|_| false,
+});
 
 static CATALOGUE: [Component; 8] = [
     component(

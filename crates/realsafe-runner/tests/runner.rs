@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
 use realsafe_core::{
-    Attack, AttackEntry, Batch, Labels, Locations, Model, ModelEntry, Registry, Role, Stop, inventory, state,
+    Attack, AttackEntry, Batch, Draws, Labels, Locations, Model, ModelEntry, Registry, Role, Stop, inventory, state,
 };
 use realsafe_plan::{
     Access, AttackTraits, Component, Cost, Document, Environment, Goal, ModelTraits, Norm, Origin, Plan, Surrogates,
@@ -93,7 +93,7 @@ rude!("panic", "greedy", "escape", "nan");
 struct Void;
 
 impl Model for Void {
-    fn logits(&self, images: Tensor<4>) -> Result<Tensor<2>, Stop> {
+    fn logits(&self, images: Tensor<4>, _: &Draws) -> Result<Tensor<2>, Stop> {
         let rows = images.dims()[0];
         Ok(images.reshape([rows, 64]).narrow(1, 0, 10) * f32::NAN)
     }
@@ -103,7 +103,7 @@ impl Model for Void {
 struct Softened;
 
 impl Model for Softened {
-    fn logits(&self, images: Tensor<4>) -> Result<Tensor<2>, Stop> {
+    fn logits(&self, images: Tensor<4>, _: &Draws) -> Result<Tensor<2>, Stop> {
         let rows = images.dims()[0];
         Ok(softmax(images.reshape([rows, 64]).narrow(1, 20, 10) * 9.0, 1))
     }
@@ -118,7 +118,7 @@ inventory::submit! {
             source: "//! Gives probabilities.",
             parameters: &[],
             example: "",
-            traits: Traits::Model(ModelTraits { input: &|_| Ok([1, 8, 8]), classes: &|_| Ok(10), differentiable: true }),
+            traits: Traits::Model(ModelTraits { input: &|_| Ok([1, 8, 8]), classes: &|_| Ok(10), differentiable: true, randomised: &|_| false }),
         },
         build: &|_, _, _| Ok(Box::new(Softened)),
     }
@@ -133,7 +133,7 @@ inventory::submit! {
             source: "//! Gives NaN.",
             parameters: &[],
             example: "",
-            traits: Traits::Model(ModelTraits { input: &|_| Ok([1, 8, 8]), classes: &|_| Ok(10), differentiable: true }),
+            traits: Traits::Model(ModelTraits { input: &|_| Ok([1, 8, 8]), classes: &|_| Ok(10), differentiable: true, randomised: &|_| false }),
         },
         build: &|_, _, _| Ok(Box::new(Void)),
     }

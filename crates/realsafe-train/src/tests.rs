@@ -9,8 +9,8 @@ use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use fs_err as fs;
 use realsafe_core::projection::{Distances, in_box};
 use realsafe_core::{
-    DatasetEntry, Locations, Logits, Model, ModelEntry, RecipeEntry, Registry, Samples, Trainable, TrainableEntry,
-    TrainingBatch, inventory, read,
+    DatasetEntry, Draws, Locations, Logits, Model, ModelEntry, RecipeEntry, Registry, Samples, Trainable,
+    TrainableEntry, TrainingBatch, inventory, read,
 };
 use realsafe_plan::{
     Catalogue, Component, Document, Environment, Norm, TrainingSpec, Value, Values, check_component, load_spec,
@@ -90,7 +90,7 @@ fn batch(samples: &Samples) -> TrainingBatch {
 }
 
 fn accuracy(model: &dyn Model, images: Tensor<4>, labels: &[u32]) -> f64 {
-    let predictions = Logits::read(model.logits(images).unwrap()).unwrap().predictions();
+    let predictions = Logits::read(model.logits(images, &Draws::none(labels.len())).unwrap()).unwrap().predictions();
     let correct = predictions.iter().zip(labels).filter(|(prediction, label)| **prediction == Some(**label));
     correct.count() as f64 / labels.len() as f64
 }
@@ -243,7 +243,7 @@ fn a_restored_network_with_batch_norm_goes_on_alike() {
     let step = |network: &mut Box<dyn Trainable>| {
         let loss = network.forward(images.clone().autodiff()).powi_scalar(2).mean();
         network.update(0.01, loss.backward());
-        read(network.snapshot().logits(images.clone()).unwrap()).unwrap()
+        read(network.snapshot().logits(images.clone(), &Draws::none(4)).unwrap()).unwrap()
     };
     step(&mut network);
     other.restore(network.state().unwrap()).unwrap();

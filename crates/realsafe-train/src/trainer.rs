@@ -10,7 +10,7 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use realsafe_core::random::{Purpose, StreamKey, stream};
 use realsafe_core::{
-    Dataset, DatasetEntry, Locations, Logits, Recipe, RecipeEntry, Samples, Stop, Trainable, TrainableEntry,
+    Dataset, DatasetEntry, Draws, Locations, Logits, Recipe, RecipeEntry, Samples, Stop, Trainable, TrainableEntry,
     TrainingBatch, inventory, read,
 };
 use realsafe_plan::{Chosen, ParameterKind, TrainingSpec, Value};
@@ -267,7 +267,9 @@ impl<'a> Run<'a> {
         let mut correct = 0;
         for indices in indices.chunks(EVALUATED) {
             let samples = dataset.read(indices).map_err(TrainingError::Invalid)?;
-            correct += count_correct(model.logits(upload(&samples, self.device))?, &samples.labels)?;
+            let draws = Draws::new(self.spec.seed, Purpose::Verification, indices.iter().map(|index| (*index, 0)));
+            let logits = model.logits(upload(&samples, self.device), &draws)?;
+            correct += count_correct(logits, &samples.labels)?;
         }
         Ok(correct as f64 / indices.len() as f64)
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use burn::tensor::Tensor;
-use realsafe_core::{Model, Samples, Stop, Verdict, read};
+use realsafe_core::{Draws, Model, Samples, Stop, Verdict, read};
 use realsafe_plan::{Cost, Goal, Norm, Success};
 
 use crate::bench::{Linear, Setting, TwoLayers, linear_problem, logit, run, samples, scatter};
@@ -146,10 +146,10 @@ struct Observed {
 }
 
 impl Model for Observed {
-    fn logits(&self, images: Tensor<4>) -> Result<Tensor<2>, Stop> {
+    fn logits(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<2>, Stop> {
         let pixels = read(images.clone())?;
         self.seen.lock().unwrap().push(pixels[..PIXELS].to_vec());
-        self.network.logits(images)
+        self.network.logits(images, draws)
     }
 }
 

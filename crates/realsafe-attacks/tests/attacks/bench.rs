@@ -34,7 +34,7 @@ impl Linear {
 }
 
 impl Model for Linear {
-    fn logits(&self, images: Tensor<4>) -> Result<Tensor<2>, Stop> {
+    fn logits(&self, images: Tensor<4>, _: &Draws) -> Result<Tensor<2>, Stop> {
         let [n, c, h, w] = images.dims();
         // Products are summed pixel by pixel, so that a row's bits cannot depend on its neighbours.
         let columns = self.weights.dims()[1];
@@ -51,10 +51,10 @@ pub(crate) struct TwoLayers {
 }
 
 impl Model for TwoLayers {
-    fn logits(&self, images: Tensor<4>) -> Result<Tensor<2>, Stop> {
-        let hidden = self.first.logits(images)?.tanh();
+    fn logits(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<2>, Stop> {
+        let hidden = self.first.logits(images, draws)?.tanh();
         let [n, width] = hidden.dims();
-        self.second.logits(hidden.reshape([n, 1, 1, width]))
+        self.second.logits(hidden.reshape([n, 1, 1, width]), draws)
     }
 }
 

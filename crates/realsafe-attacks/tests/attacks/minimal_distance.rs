@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use burn::tensor::Tensor;
-use realsafe_core::{Judgement, Model, Samples, Stop, Verdict, read};
+use realsafe_core::{Draws, Judgement, Model, Samples, Stop, Verdict, read};
 use realsafe_plan::{Cost, Goal, Norm, Success};
 
 use crate::bench::{Linear, Setting, TwoLayers, logit, run, samples, scatter};
@@ -171,11 +171,11 @@ impl Spy {
 }
 
 impl Model for Spy {
-    fn logits(&self, images: Tensor<4>) -> Result<Tensor<2>, Stop> {
+    fn logits(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<2>, Stop> {
         let [_, channels, height, width] = images.dims();
         let first = read(images.clone())?[..channels * height * width].to_vec();
         self.seen.lock().unwrap().push(first);
-        self.model.logits(images)
+        self.model.logits(images, draws)
     }
 }
 

@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use realsafe_core::random::{Purpose, StreamKey, stream};
-use realsafe_core::{Model, Samples, Stop, fill_ball};
+use realsafe_core::{Draws, Model, Samples, Stop, fill_ball};
 use realsafe_plan::{Cost, Ensemble, Norm, Success};
 
 use crate::bench::{Linear, Setting, TwoLayers, run, scatter};
@@ -313,11 +313,11 @@ impl Residual {
 }
 
 impl Model for Residual {
-    fn logits(&self, images: Tensor<4>) -> Result<Tensor<2>, Stop> {
+    fn logits(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<2>, Stop> {
         let dims = images.dims();
-        let branch = self.branch.logits(images.clone())?.reshape(dims);
+        let branch = self.branch.logits(images.clone(), draws)?.reshape(dims);
         let branch = branch.clone() * self.decay + branch.detach() * (1.0 - self.decay);
-        self.head.logits((images + branch).tanh())
+        self.head.logits((images + branch).tanh(), draws)
     }
 
     fn with_residual_decay(&self, decay: f64) -> Option<Arc<dyn Model>> {

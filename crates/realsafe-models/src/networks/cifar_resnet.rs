@@ -230,6 +230,7 @@ inventory::submit! {
                 input: &|_| Ok([3, 32, 32]),
                 classes: &|values| Ok(values.count("classes") as usize),
                 differentiable: true,
+                randomised: &|_| false,
             }),
         },
         build: &build::<CifarResNet>,

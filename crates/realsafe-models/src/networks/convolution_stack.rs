@@ -61,7 +61,7 @@ inventory::submit! {
             source: include_str!("convolution_stack.rs"),
             parameters: &[WEIGHTS],
             example: "weights = \"weights/mnist-cnn-a-adv.pt\"",
-            traits: Traits::Model(ModelTraits { input: &|_| Ok([1, 28, 28]), classes: &|_| Ok(10), differentiable: true }),
+            traits: Traits::Model(ModelTraits { input: &|_| Ok([1, 28, 28]), classes: &|_| Ok(10), differentiable: true, randomised: &|_| false }),
         },
         build: &build::<ConvolutionStack>,
     }

@@ -58,7 +58,7 @@ inventory::submit! {
             source: include_str!("digits_cnn.rs"),
             parameters: &[WEIGHTS],
             example: "weights = \"builtin:digits-standard\"",
-            traits: Traits::Model(ModelTraits { input: &|_| Ok([1, 8, 8]), classes: &|_| Ok(10), differentiable: true }),
+            traits: Traits::Model(ModelTraits { input: &|_| Ok([1, 8, 8]), classes: &|_| Ok(10), differentiable: true, randomised: &|_| false }),
         },
         build: &build::<DigitsCnn>,
     }

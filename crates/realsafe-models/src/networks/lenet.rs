@@ -55,7 +55,7 @@ inventory::submit! {
             source: include_str!("lenet.rs"),
             parameters: &[WEIGHTS],
             example: "weights = \"weights/mnist-lenet5-standard.pt\"",
-            traits: Traits::Model(ModelTraits { input: &|_| Ok([1, 28, 28]), classes: &|_| Ok(10), differentiable: true }),
+            traits: Traits::Model(ModelTraits { input: &|_| Ok([1, 28, 28]), classes: &|_| Ok(10), differentiable: true, randomised: &|_| false }),
         },
         build: &build::<LeNet>,
     }

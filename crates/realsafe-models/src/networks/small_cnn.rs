@@ -81,7 +81,7 @@ inventory::submit! {
             source: include_str!("small_cnn.rs"),
             parameters: &[WEIGHTS],
             example: "weights = \"weights/mnist-small-cnn.safetensors\"",
-            traits: Traits::Model(ModelTraits { input: &|_| Ok([1, 28, 28]), classes: &|_| Ok(10), differentiable: true }),
+            traits: Traits::Model(ModelTraits { input: &|_| Ok([1, 28, 28]), classes: &|_| Ok(10), differentiable: true, randomised: &|_| false }),
         },
         build: &build::<SmallCnn>,
     }

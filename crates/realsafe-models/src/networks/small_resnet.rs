@@ -122,7 +122,7 @@ inventory::submit! {
                 },
             ],
             example: "architecture = \"resnet2b\"\nweights = \"weights/cifar10-resnet2b-adv.pth\"",
-            traits: Traits::Model(ModelTraits { input: &|_| Ok([3, 32, 32]), classes: &|_| Ok(10), differentiable: true }),
+            traits: Traits::Model(ModelTraits { input: &|_| Ok([3, 32, 32]), classes: &|_| Ok(10), differentiable: true, randomised: &|_| false }),
         },
         build: &build::<SmallResNet>,
     }

@@ -163,6 +163,7 @@ inventory::submit! {
                 input: &|values| Ok([3, values.count("size") as usize, values.count("size") as usize]),
                 classes: &|_| Ok(1000),
                 differentiable: true,
+                randomised: &|_| false,
             }),
         },
         build: &build::<SqueezeNet>,

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use realsafe_core::{Dataset, DatasetEntry, Locations, Model, inventory};
 use realsafe_plan::{Catalogue, Environment, parse_component};
 
-use super::{entry, floats, values};
+use super::{entry, logits, values};
 
 /// Where they lie.
 pub(super) fn folder() -> Option<PathBuf> {
@@ -43,9 +43,9 @@ fn ranks(model: &dyn Model, dataset: &dyn Dataset, count: usize) -> (Vec<Vec<usi
         let samples = dataset.read(chunk).unwrap();
         let [channels, height, width] = samples.shape;
         let data = TensorData::new(samples.pixels, [chunk.len(), channels, height, width]);
-        let logits = model.logits(Tensor::from_data(data, &Device::flex())).unwrap();
-        let [_, classes] = logits.dims();
-        for row in floats(logits).chunks_exact(classes) {
+        let logits = logits(model, Tensor::from_data(data, &Device::flex()));
+        let classes = logits.len() / chunk.len();
+        for row in logits.chunks_exact(classes) {
             let mut order: Vec<usize> = (0..classes).collect();
             order.sort_by(|a, b| row[*b].total_cmp(&row[*a]));
             ranks.push(order);

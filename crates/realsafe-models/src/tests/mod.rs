@@ -6,7 +6,7 @@ mod networks;
 
 use burn::optim::{ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Tensor, TensorData};
-use realsafe_core::{Model, ModelEntry, Trainable, TrainableEntry, inventory};
+use realsafe_core::{Draws, Model, ModelEntry, Trainable, TrainableEntry, inventory};
 use realsafe_plan::{Catalogue, Environment, Values, parse_component};
 
 use crate::builtin_weights;
@@ -65,10 +65,17 @@ fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_to_vec().expect("it holds floats")
 }
 
+/// The logits of images, row after row.
+fn logits(model: &dyn Model, images: Tensor<4>) -> Vec<f32> {
+    let none = Draws::none(images.dims()[0]);
+    floats(model.logits(images, &none).unwrap())
+}
+
 /// Logits, and the gradient of their weighted sum with respect to the images.
 fn gradient(model: &dyn Model, images: Tensor<4>) -> (Vec<f32>, Vec<f32>) {
+    let none = Draws::none(images.dims()[0]);
     let leaf = images.autodiff().require_grad();
-    let logits = model.logits(leaf.clone()).unwrap();
+    let logits = model.logits(leaf.clone(), &none).unwrap();
     let [_, classes] = logits.dims();
     let weights: Vec<f32> = (0..classes).map(|class| 1.0 / (class + 1) as f32).collect();
     let weights = Tensor::<1>::from_data(TensorData::from(weights.as_slice()), &leaf.device());

@@ -81,7 +81,12 @@ static CROWDED: Component = component("crowded", &[], Traits::Loss(LossTraits { 
 static ORACLE: Component = component(
     "oracle",
     &[],
-    Traits::Model(ModelTraits { input: &|_| Ok([1, 8, 8]), classes: &|_| Ok(10), differentiable: false }),
+    Traits::Model(ModelTraits {
+        input: &|_| Ok([1, 8, 8]),
+        classes: &|_| Ok(10),
+        differentiable: false,
+        randomised: &|_| false,
+    }),
 );
 
 static SQUARE: Component = component(
@@ -137,13 +142,13 @@ static BUNDLE: Component = component(
 static JPEG: Component = component(
     "jpeg",
     &[parameter("quality", ParameterKind::Count { minimum: 1, maximum: 100 }, Fallback::Value("75"))],
-    Traits::Defense(DefenseTraits { gradients: &[GradientMode::Identity, GradientMode::Blocked] }),
+    Traits::Defense(DefenseTraits { gradients: &[GradientMode::Identity, GradientMode::Blocked], randomised: false }),
 );
 
 static BIT_DEPTH: Component = component(
     "bit-depth",
     &[parameter("bits", ParameterKind::Count { minimum: 1, maximum: 8 }, Fallback::Value("4"))],
-    Traits::Defense(DefenseTraits { gradients: &[GradientMode::Identity, GradientMode::Exact] }),
+    Traits::Defense(DefenseTraits { gradients: &[GradientMode::Identity, GradientMode::Exact], randomised: false }),
 );
 
 const WEIGHTS: Parameter = parameter("weights", ParameterKind::File, Fallback::Required);
@@ -155,13 +160,23 @@ static CNN: Component = component(
         parameter("mean", ParameterKind::Numbers { minimum: 0.0, maximum: 1.0 }, Fallback::Value("0.5, 0.25")),
         parameter("folded", ParameterKind::Flag, Fallback::Value("true")),
     ],
-    Traits::Model(ModelTraits { input: &|_| Ok([1, 8, 8]), classes: &|_| Ok(10), differentiable: true }),
+    Traits::Model(ModelTraits {
+        input: &|_| Ok([1, 8, 8]),
+        classes: &|_| Ok(10),
+        differentiable: true,
+        randomised: &|_| false,
+    }),
 );
 
 static CNN_RGB: Component = component(
     "cnn-rgb",
     &[WEIGHTS],
-    Traits::Model(ModelTraits { input: &|_| Ok([3, 32, 32]), classes: &|_| Ok(100), differentiable: true }),
+    Traits::Model(ModelTraits {
+        input: &|_| Ok([3, 32, 32]),
+        classes: &|_| Ok(100),
+        differentiable: true,
+        randomised: &|_| false,
+    }),
 );
 
 static PICTURES: Component = component(
@@ -202,7 +217,10 @@ pub(crate) fn catalogue_with_jpeg_of(origin: Origin) -> Catalogue {
         source: JPEG.source,
         parameters: JPEG.parameters,
         example: "",
-        traits: Traits::Defense(DefenseTraits { gradients: &[GradientMode::Identity, GradientMode::Blocked] }),
+        traits: Traits::Defense(DefenseTraits {
+            gradients: &[GradientMode::Identity, GradientMode::Blocked],
+            randomised: false,
+        }),
         revision: 1,
         origin,
     };

@@ -69,7 +69,7 @@ pub(super) fn defense_traits(facts: &realsafe_host::Defense) -> Traits {
     };
     let offered = |mode: &GradientMode| *mode != default && (facts.pull || *mode != GradientMode::Exact);
     let gradients = [default].into_iter().chain(GradientMode::ALL.into_iter().filter(offered));
-    Traits::Defense(DefenseTraits { gradients: list(gradients) })
+    Traits::Defense(DefenseTraits { gradients: list(gradients), randomised: false })
 }
 
 pub(super) fn model_traits(part: &Part, facts: &realsafe_host::Model) -> Traits {
@@ -84,6 +84,7 @@ pub(super) fn model_traits(part: &Part, facts: &realsafe_host::Model) -> Traits 
         }),
         classes: keep(move |values: &Values| Ok(shape(&classes, values)?.classes as usize)),
         differentiable: facts.pull,
+        randomised: &|_| false,
     })
 }
 

@@ -80,14 +80,14 @@ pub(super) fn model(part: &Part, values: &Values, locations: &Locations) -> Buil
 }
 
 impl Model for PluginModel {
-    fn logits(&self, images: Tensor<4>) -> Result<Tensor<2>, Stop> {
+    fn logits(&self, images: Tensor<4>, _: &Draws) -> Result<Tensor<2>, Stop> {
         let (rows, device) = (images.dims()[0], images.device());
         let logits = self.instance.logits(&read(images)?).map_err(|failure| stop(&self.id, failure))?;
         Ok(Tensor::from_data(TensorData::new(logits, [rows, self.instance.shape().classes as usize]), &device))
     }
 
-    fn forward(&self, images: Tensor<4>) -> Result<Tape, Stop> {
-        let logits = self.logits(images.clone())?;
+    fn forward(&self, images: Tensor<4>, draws: &Draws) -> Result<Tape, Stop> {
+        let logits = self.logits(images.clone(), draws)?;
         let (id, instance) = (self.id.clone(), Arc::clone(&self.instance));
         Ok(Tape::new(logits, move |cotangents| {
             let (dims, device) = (images.dims(), images.device());

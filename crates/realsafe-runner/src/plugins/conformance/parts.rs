@@ -51,7 +51,10 @@ pub(super) fn model(bench: &mut Bench<'_>, entry: &'static ModelEntry, chosen: &
     let shapes = (traits.input)(&chosen.values).and_then(|input| Ok((input, (traits.classes)(&chosen.values)?)));
     let built = shapes.and_then(|shapes| Ok((shapes, (entry.build)(&chosen.values, locations, &Device::flex())?)));
     let Some(((shape, classes), model)) = bench.require("it can be created", built) else { return };
-    let forward = |images: Tensor<4>| read(model.logits(images)?);
+    let forward = |images: Tensor<4>| {
+        let none = Draws::none(images.dims()[0]);
+        read(model.logits(images, &none)?)
+    };
     let finite = forward(images(shape, 0)).map_err(|stop| told(&stop)).and_then(|logits| {
         ensure(logits.iter().all(|logit| logit.is_finite()), || "it gives logits that are not finite".to_owned())
     });
@@ -63,7 +66,8 @@ pub(super) fn model(bench: &mut Bench<'_>, entry: &'static ModelEntry, chosen: &
         let pull = |images: Tensor<4>, cotangents: Vec<f32>| {
             let cotangents =
                 Tensor::from_data(TensorData::new(cotangents, [images.dims()[0], classes]), &Device::flex());
-            read(model.forward(images)?.pull(cotangents)?)
+            let none = Draws::none(images.dims()[0]);
+            read(model.forward(images, &none)?.pull(cotangents)?)
         };
         bench.note("its gradient agrees with finite differences", derivative(shape, &forward, &pull));
     }

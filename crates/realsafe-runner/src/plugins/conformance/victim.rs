@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 use realsafe_core::random::{Purpose, StreamKey, stream};
-use realsafe_core::{Model, Samples, Stop};
+use realsafe_core::{Draws, Model, Samples, Stop};
 
 /// Channels, height and width of the images.
 pub(super) const SHAPE: [usize; 3] = [1, 8, 8];
@@ -45,7 +45,7 @@ impl Network {
 }
 
 impl Model for Network {
-    fn logits(&self, images: Tensor<4>) -> Result<Tensor<2>, Stop> {
+    fn logits(&self, images: Tensor<4>, _: &Draws) -> Result<Tensor<2>, Stop> {
         if let Some((calls, flag)) = &self.patience
             && calls.fetch_sub(1, Ordering::Relaxed) == 1
         {
@@ -67,7 +67,7 @@ pub(super) fn samples(network: &Network, count: usize) -> Result<Samples, Stop> 
     let pixels = numbers(3, count * SHAPE.iter().product::<usize>());
     let [channels, height, width] = SHAPE;
     let images = Tensor::from_data(TensorData::new(pixels.clone(), [count, channels, height, width]), &Device::flex());
-    let predictions = realsafe_core::Logits::read(network.logits(images)?)?.predictions();
+    let predictions = realsafe_core::Logits::read(network.logits(images, &Draws::none(count))?)?.predictions();
     let labels = predictions.into_iter().map(Option::unwrap_or_default).collect();
     Ok(Samples { shape: SHAPE, pixels, labels, targets: None })
 }
