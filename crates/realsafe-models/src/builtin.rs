@@ -4,6 +4,7 @@
 const BUILTIN: &[(&str, &[u8])] = &[
     ("digits-pgd-at", include_bytes!("../weights/digits-pgd-at.safetensors")),
     ("digits-standard", include_bytes!("../weights/digits-standard.safetensors")),
+    ("digits-surrogate", include_bytes!("../weights/digits-surrogate.safetensors")),
 ];
 
 /// The safetensors file of that name, or nothing if there is none.
