@@ -34,14 +34,7 @@ impl Experiment {
             section(&mut text, "[[model]]", [("id", Some(string(&model.id)))]);
             component(&mut text, model);
         }
-        for StackLayer { defense, gradient } in &self.defenses {
-            section(
-                &mut text,
-                "[[defense]]",
-                [("id", Some(string(&defense.id))), ("gradient", Some(string(gradient.name())))],
-            );
-            component(&mut text, defense);
-        }
+        defenses(&mut text, &self.defenses);
         self.threats.iter().for_each(|spec| threat(&mut text, spec));
         self.attacks.iter().for_each(|spec| attack(&mut text, spec));
         let stack = |layers: &[StackLayer]| strings(layers.iter().map(|layer| layer.defense.id.as_str()));
@@ -74,10 +67,19 @@ impl TrainingSpec {
         data(&mut text, &self.data, &self.samples);
         section(&mut text, "[[model]]", [("id", Some(string(&self.model.id)))]);
         component(&mut text, &self.model);
+        defenses(&mut text, &self.defenses);
         if self.device.is_some() {
             run(&mut text, self.device.as_ref(), None);
         }
         text
+    }
+}
+
+fn defenses(text: &mut String, layers: &[StackLayer]) {
+    for StackLayer { defense, gradient } in layers {
+        let entries = [("id", Some(string(&defense.id))), ("gradient", Some(string(gradient.name())))];
+        section(text, "[[defense]]", entries);
+        component(text, defense);
     }
 }
 
