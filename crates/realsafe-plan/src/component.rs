@@ -477,6 +477,19 @@ pub enum ParameterKind {
     File,
     /// A loss of the catalogue: its name, or a table with `use` and its parameters.
     Loss,
+    /// A dataset of the catalogue, likewise. Its files go into the key.
+    Dataset,
+}
+
+impl ParameterKind {
+    /// The kind of the component that it takes, if it takes one.
+    pub(crate) const fn component(self) -> Option<Kind> {
+        match self {
+            Self::Loss => Some(Kind::Loss),
+            Self::Dataset => Some(Kind::Dataset),
+            _ => None,
+        }
+    }
 }
 
 /// What a parameter is when the spec says nothing.

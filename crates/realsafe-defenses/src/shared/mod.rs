@@ -1,0 +1,5 @@
+//! What several defenses are made of.
+
+pub(crate) mod discretization;
+pub(crate) mod resampling;
+pub(crate) mod standardisation;
