@@ -229,3 +229,32 @@ inventory::submit! {
         build: &|values, locations| Ok(Box::new(Quilting::new(values, locations)?)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use realsafe_core::Draws;
+
+    use super::*;
+    use crate::shared::reference::{pattern, reference};
+
+    /// Against a quilt whose cuts were found by trying all of them.
+    #[test]
+    fn patches_are_the_nearest_and_meet_where_they_differ_least() {
+        let patches = (0..40 * 2 * 4 * 4).map(|at| ((at * 53 % 97) as f32) / 96.0).collect();
+        let quilting = Quilting { patches, side: 4, overlap: 2, neighbours: 1 };
+        let found = quilting.quilt(&pattern(2 * 9 * 11), [2, 9, 11], &mut Draws::none(1).stream(0));
+        let expected = reference("quilting");
+        assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?} {expected:?}");
+    }
+
+    #[test]
+    fn among_neighbours_each_is_drawn() {
+        let patches: Vec<f32> = vec![0.0, 0.1, 0.9, 0.2, 1.0];
+        let quilting = Quilting { patches, side: 1, overlap: 0, neighbours: 3 };
+        let mut random = Draws::none(1).stream(0);
+        let mut drawn: Vec<f32> = (0..100).map(|_| quilting.near(&[0.0], &mut random)[0]).collect();
+        drawn.sort_by(f32::total_cmp);
+        drawn.dedup();
+        assert_eq!(drawn, [0.0, 0.1, 0.2]);
+    }
+}

@@ -87,3 +87,26 @@ inventory::submit! {
         build: &|values, _| Ok(Box::new(Thermometer { levels: values.count("levels") as usize })),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_switches_are_on_as_the_pixel_is_bright() {
+        let images = Tensor::<1>::from_floats([0.0, 0.24, 0.26, 0.6, 1.0, 0.75], &Device::flex()).reshape([1, 2, 1, 3]);
+        let draws = Draws::none(1);
+        let bits = |images: Tensor<4>| -> Vec<f32> { images.into_data().try_into_vec().unwrap() };
+        let thermometer = Thermometer { levels: 4 };
+        // Four levels of three pixels of the first channel, then of the second.
+        let first = [1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+        let second = [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.0];
+        let expected: Vec<f32> = first.into_iter().chain(second).collect();
+        let encoded = thermometer.forward(images.clone(), &draws).unwrap();
+        assert_eq!(encoded.dims(), [1, 8, 1, 3]);
+        assert_eq!(bits(encoded), expected);
+        let smooth = bits(thermometer.smooth(images, &draws).unwrap());
+        // 0.6 is four tenths on its way to the fourth switch.
+        assert!((smooth[12 + 9] - 0.4).abs() < 1e-6, "{smooth:?}");
+    }
+}

@@ -3,3 +3,6 @@
 pub(crate) mod discretization;
 pub(crate) mod resampling;
 pub(crate) mod standardisation;
+
+#[cfg(test)]
+pub(crate) mod reference;

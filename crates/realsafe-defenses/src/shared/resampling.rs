@@ -105,3 +105,45 @@ pub(crate) fn resample(
     }
     seen + Tensor::from_data(TensorData::new(around, [rows, 1, output[0], output[1]]), &device)
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::shared::reference::{pattern, reference};
+
+    fn resampled(windows: [Window; 2], interpolation: Interpolation, output: [usize; 2]) -> Vec<f32> {
+        let images = Tensor::from_data(TensorData::new(pattern(2 * 7 * 9), [1, 2, 7, 9]), &Device::flex());
+        resample(images, &[windows], interpolation, output, 0.25).into_data().try_into_vec().unwrap()
+    }
+
+    fn near(found: &[f32], expected: &[f32]) {
+        assert_eq!(found.len(), expected.len());
+        found.iter().zip(expected).for_each(|(a, b)| assert!((a - b).abs() < 1e-5, "{a} {b}"));
+    }
+
+    #[test]
+    fn it_resizes_as_pytorch_does() {
+        let whole = |used, filled| Window { from: 0, used, to: 0, filled };
+        for (interpolation, name) in
+            [(Interpolation::Bilinear, "smaller-bilinear"), (Interpolation::Nearest, "smaller-nearest")]
+        {
+            near(&resampled([whole(7, 5), whole(9, 6)], interpolation, [5, 6]), &reference(name));
+        }
+        let part = [(4, 2, 7), (5, 1, 9)].map(|(used, from, filled)| Window { from, used, to: 0, filled });
+        near(&resampled(part, Interpolation::Bilinear, [7, 9]), &reference("crop-bilinear"));
+    }
+
+    #[test]
+    fn around_the_window_there_is_the_fill() {
+        let placed = [Window { from: 0, used: 7, to: 1, filled: 5 }, Window { from: 0, used: 9, to: 2, filled: 6 }];
+        let found = resampled(placed, Interpolation::Bilinear, [8, 9]);
+        let mut expected = vec![0.25; 2 * 8 * 9];
+        for (at, value) in reference("smaller-bilinear").into_iter().enumerate() {
+            let (channel, y, x) = (at / 30, at / 6 % 5, at % 6);
+            expected[(channel * 8 + y + 1) * 9 + x + 2] = value;
+        }
+        near(&found, &expected);
+    }
+}
