@@ -157,6 +157,6 @@ impl AttackContext {
     /// # Errors
     /// What is wrong with its values or files.
     pub fn loss(&self, values: &Values, name: &str) -> Result<Arc<dyn Loss>, String> {
-        self.registry.loss(values.loss(name), &self.locations).map(Arc::from)
+        self.registry.loss(values.component(name), &self.locations).map(Arc::from)
     }
 }

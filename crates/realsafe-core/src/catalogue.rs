@@ -60,6 +60,18 @@ pub struct DatasetEntry {
     pub build: fn(&Values, &Locations) -> Built<dyn Dataset>,
 }
 
+impl DatasetEntry {
+    /// Opens a dataset that a component has among its parameters.
+    ///
+    /// # Errors
+    /// What is wrong with its files.
+    pub fn open(chosen: &Chosen, locations: &Locations) -> Built<dyn Dataset> {
+        let entry = inventory::iter::<Self>().find(|entry| entry.component == *chosen.component);
+        let entry = entry.ok_or_else(|| format!("the dataset `{}` is not linked into this program", chosen.id))?;
+        (entry.build)(&chosen.values, locations)
+    }
+}
+
 /// A registered training recipe.
 pub struct RecipeEntry {
     /// Its description; among its parameters are those that the trainer reads.

@@ -7,7 +7,8 @@ use realsafe_plan::GradientMode;
 
 use crate::{Draws, Model, Stop, Tape};
 
-/// A step in front of a model: images `[n, channels, height, width]` in `[0, 1]` to images.
+/// A step in front of a model: images `[n, channels, height, width]` in `[0, 1]` to what a model takes, of the shape that
+/// [`DefenseTraits`](realsafe_plan::DefenseTraits) say.
 ///
 /// Rows do not influence each other. Where a defense is random, a row's numbers come from its own stream of the draws, and
 /// the same draws give the same images.
@@ -23,14 +24,32 @@ pub trait Defense: Send + Sync {
     /// # Errors
     /// What failed, where the defense is not part of the program.
     fn backward(&self, images: Tensor<4>, cotangent: Tensor<4>, draws: &Draws) -> Result<Tensor<4>, Stop> {
-        let leaf = images.autodiff().require_grad();
-        let output = self.forward(leaf.clone(), draws)?;
-        if !output.is_tracked() {
-            return Ok(cotangent.zeros_like());
-        }
-        let mut gradients = (output * cotangent.clone()).sum().backward();
-        Ok(leaf.grad_remove(&mut gradients).unwrap_or_else(|| cotangent.zeros_like()))
+        pull(images, cotangent, |images| self.forward(images, draws))
     }
+
+    /// A function close to [`Defense::forward`] whose autodiff gives the gradient [`GradientMode::Smooth`]; only asked of
+    /// defenses that offer it.
+    ///
+    /// # Errors
+    /// What failed, where the defense is not part of the program.
+    fn smooth(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<4>, Stop> {
+        self.forward(images, draws)
+    }
+}
+
+/// The vector-Jacobian product of a function at `images`, from its autodiff.
+fn pull(
+    images: Tensor<4>,
+    cotangent: Tensor<4>,
+    function: impl FnOnce(Tensor<4>) -> Result<Tensor<4>, Stop>,
+) -> Result<Tensor<4>, Stop> {
+    let leaf = images.clone().autodiff().require_grad();
+    let output = function(leaf.clone())?;
+    if !output.is_tracked() {
+        return Ok(images.zeros_like());
+    }
+    let mut gradients = (output * cotangent).sum().backward();
+    Ok(leaf.grad_remove(&mut gradients).unwrap_or_else(|| images.zeros_like()))
 }
 
 /// A model behind a stack of defenses, outermost first, each with the gradient that the attacker is given.
@@ -82,8 +101,9 @@ impl DefendedModel {
         Ok(tape.then(move |gradient| {
             layers.into_iter().try_fold(gradient, |gradient, ((defense, mode), (input, draws))| match mode {
                 GradientMode::Exact => defense.backward(input, gradient, &draws),
+                GradientMode::Smooth => pull(input, gradient, |images| defense.smooth(images, &draws)),
                 GradientMode::Identity => Ok(gradient),
-                GradientMode::Blocked => Ok(gradient.zeros_like()),
+                GradientMode::Blocked => Ok(input.zeros_like()),
             })
         }))
     }

@@ -1,4 +1,15 @@
 //! The defenses, one file each; a file's header is the defense's manual.
 
 mod bit_depth;
+mod crop_rescale;
+mod global_contrast_normalisation;
 mod jpeg;
+mod per_image_standardisation;
+mod quilting;
+mod rand_disc;
+mod rand_mix;
+mod random_resize_pad;
+mod shared;
+mod thermometer;
+mod total_variation;
+mod zca_whitening;

@@ -352,6 +352,16 @@ pub struct DefenseTraits {
     pub gradients: &'static [GradientMode],
     /// Whether it draws random numbers, afresh for every image sent through it.
     pub randomised: bool,
+    /// Channels, height and width of what it gives for images of a shape, or why it cannot take these.
+    pub output: OutputShape,
+}
+
+/// The shape that a defense with these values gives for images of a shape: channels, height and width.
+pub type OutputShape = fn(&Values, [usize; 3]) -> Result<[usize; 3], String>;
+
+impl DefenseTraits {
+    /// The output of defenses that take images of all shapes and keep them.
+    pub const SAME_SHAPE: OutputShape = |_, shape| Ok(shape);
 }
 
 /// The gradient of a defense, as an attacker sees it.
@@ -359,6 +369,8 @@ pub struct DefenseTraits {
 pub enum GradientMode {
     /// The derivative of what the forward pass computes.
     Exact,
+    /// The derivative of a smooth function close to it, which the manual of the defense describes: another approximation for BPDA.
+    Smooth,
     /// The identity: backward pass differentiable approximation (BPDA).
     Identity,
     /// None: the attacker gets zeros.
@@ -367,12 +379,13 @@ pub enum GradientMode {
 
 impl GradientMode {
     /// Every mode.
-    pub const ALL: [Self; 3] = [Self::Exact, Self::Identity, Self::Blocked];
+    pub const ALL: [Self; 4] = [Self::Exact, Self::Smooth, Self::Identity, Self::Blocked];
 
     /// The word that specs use.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Exact => "exact",
+            Self::Smooth => "smooth",
             Self::Identity => "identity",
             Self::Blocked => "blocked",
         }
@@ -464,6 +477,19 @@ pub enum ParameterKind {
     File,
     /// A loss of the catalogue: its name, or a table with `use` and its parameters.
     Loss,
+    /// A dataset of the catalogue, likewise. Its files go into the key.
+    Dataset,
+}
+
+impl ParameterKind {
+    /// The kind of the component that it takes, if it takes one.
+    pub(crate) const fn component(self) -> Option<Kind> {
+        match self {
+            Self::Loss => Some(Kind::Loss),
+            Self::Dataset => Some(Kind::Dataset),
+            _ => None,
+        }
+    }
 }
 
 /// What a parameter is when the spec says nothing.

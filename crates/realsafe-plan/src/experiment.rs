@@ -280,6 +280,8 @@ pub struct TrainingSpec {
     pub shape: [usize; 3],
     /// How many classes there are.
     pub classes: usize,
+    /// The defenses in front of the network, outermost first, with the gradients that adversarial recipes see.
+    pub defenses: Vec<StackLayer>,
     /// The network; where it has weights, training goes on from them.
     pub model: Arc<Chosen>,
     /// How it is trained.

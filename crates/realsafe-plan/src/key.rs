@@ -158,8 +158,8 @@ impl Writer {
                 self.text("text");
                 self.text(text);
             }
-            Value::Loss(chosen) => {
-                self.text("loss");
+            Value::Component(chosen) => {
+                self.text(chosen.component.kind().name());
                 self.chosen(chosen);
             }
         }

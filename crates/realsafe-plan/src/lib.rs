@@ -29,7 +29,8 @@ mod values;
 pub use cell::{AttackChoice, Cell, Chosen, Key, Member, ResolvedFile, StackLayer};
 pub use component::{
     Access, AttackTraits, Catalogue, ChainTraits, Component, Cost, DatasetTraits, DefenseTraits, Fallback, FromValues,
-    GradientMode, Kind, LossTraits, ModelTraits, Origin, Parameter, ParameterKind, RequiredFile, Surrogates, Traits,
+    GradientMode, Kind, LossTraits, ModelTraits, Origin, OutputShape, Parameter, ParameterKind, RequiredFile,
+    Surrogates, Traits,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Source, nearest};
 pub use experiment::{

@@ -61,26 +61,21 @@ impl Reader<'_> {
             let is_file = parameter.kind == ParameterKind::File;
             let node = fields.node(parameter.name);
             let digest = if is_file { fields.node(&digest_key(parameter.name)) } else { None };
+            let nested = match (parameter.kind.component(), node, parameter.fallback) {
+                (Some(kind), Some(node), _) => Some(self.nested(kind, node, diagnostics)),
+                (Some(kind), None, Fallback::Value(name)) => {
+                    Some(self.default_of(kind, name, &fields.place, diagnostics))
+                }
+                _ => None,
+            };
+            if let Some(nested) = nested {
+                // Its mistakes are told already.
+                complete &= nested.is_some();
+                let value = nested.map(|nested| Value::Component(Box::new(nested)));
+                value.into_iter().for_each(|value| chosen.values.insert(parameter.name, value));
+                continue;
+            }
             let value = match (node, parameter.fallback) {
-                (Some(node), _) if parameter.kind == ParameterKind::Loss => {
-                    match self.loss(node, diagnostics) {
-                        Some(loss) => Ok(Some(Value::Loss(Box::new(loss)))),
-                        // Its mistakes are told already.
-                        None => {
-                            complete = false;
-                            continue;
-                        }
-                    }
-                }
-                (None, Fallback::Value(name)) if parameter.kind == ParameterKind::Loss => {
-                    match self.default_loss(name, &fields.place, diagnostics) {
-                        Some(loss) => Ok(Some(Value::Loss(Box::new(loss)))),
-                        None => {
-                            complete = false;
-                            continue;
-                        }
-                    }
-                }
                 (Some(node), _) => value(parameter, node).map(Some),
                 (None, Fallback::Value(text)) => fallback(parameter, text).map(Some).map_err(|message| {
                     let title =
@@ -120,8 +115,8 @@ impl Reader<'_> {
         complete.then_some(chosen)
     }
 
-    /// Reads a loss: its name, or a table with `use` and its parameters.
-    fn loss(self, node: &Node, diagnostics: &mut Diagnostics) -> Option<Chosen> {
+    /// Reads a component that is a parameter of another: its name, or a table with `use` and its parameters.
+    fn nested(self, kind: Kind, node: &Node, diagnostics: &mut Diagnostics) -> Option<Chosen> {
         let none = Table::default();
         let (named, table) = match &node.content {
             Content::Text(_) => (node, &none),
@@ -129,17 +124,22 @@ impl Reader<'_> {
                 Some(entry) => (&entry.node, table),
                 None => {
                     let missing = Diagnostic::at(&node.place, "the key `use` is missing");
-                    diagnostics.push(missing.help("name the loss, as in loss = \"cross-entropy\""));
+                    let example = match kind {
+                        Kind::Loss => "loss = \"cross-entropy\"",
+                        _ => "{ use = \"cifar10\", split = \"train\" }",
+                    };
+                    diagnostics.push(missing.help(format!("name the {}, as in {example}", kind.name())));
                     return None;
                 }
             },
             _ => {
-                diagnostics.push(node.expected("the name of a loss, or a table with `use`"));
+                let expected = format!("the name of {}, or a table with `use`", with_article(kind));
+                diagnostics.push(node.expected(&expected));
                 return None;
             }
         };
         let name = fields::read(named, fields::text, diagnostics)?;
-        let found = find(self.catalogue, Kind::Loss, name, &named.place);
+        let found = find(self.catalogue, kind, name, &named.place);
         let component = found.map_err(|problem| diagnostics.push(problem)).ok()?;
         let mut fields = Fields::new(table, node.place.clone());
         fields.node("use");
@@ -148,8 +148,9 @@ impl Reader<'_> {
         chosen
     }
 
-    fn default_loss(self, name: &str, place: &Place, diagnostics: &mut Diagnostics) -> Option<Chosen> {
-        let found = find(self.catalogue, Kind::Loss, name, place);
+    /// A component as the default of a parameter names it.
+    fn default_of(self, kind: Kind, name: &str, place: &Place, diagnostics: &mut Diagnostics) -> Option<Chosen> {
+        let found = find(self.catalogue, kind, name, place);
         let component = found.map_err(|problem| diagnostics.push(problem)).ok()?;
         let table = Table::default();
         self.component(component, component.id, &mut Fields::new(&table, place.clone()), diagnostics)
@@ -235,8 +236,10 @@ fn value(parameter: &Parameter, node: &Node) -> Result<Value, Diagnostic> {
             Value::Numbers(numbers.collect::<Result<_, _>>()?)
         }
         ParameterKind::Choice(words) => Value::Text(fields::word(node, words)?.to_owned()),
-        // Losses are read with the catalogue.
-        ParameterKind::Text | ParameterKind::File | ParameterKind::Loss => Value::Text(fields::text(node)?.to_owned()),
+        // Losses and datasets are read with the catalogue.
+        ParameterKind::Text | ParameterKind::File | ParameterKind::Loss | ParameterKind::Dataset => {
+            Value::Text(fields::text(node)?.to_owned())
+        }
     };
     Ok(value)
 }
@@ -263,7 +266,9 @@ fn fallback(parameter: &Parameter, text: &str) -> Result<Value, String> {
             let word = words.iter().find(|word| **word == text);
             Value::Text((*word.ok_or_else(wrong)?).to_owned())
         }
-        ParameterKind::Text | ParameterKind::File | ParameterKind::Loss => Value::Text(text.to_owned()),
+        ParameterKind::Text | ParameterKind::File | ParameterKind::Loss | ParameterKind::Dataset => {
+            Value::Text(text.to_owned())
+        }
     };
     Ok(value)
 }

@@ -34,14 +34,7 @@ impl Experiment {
             section(&mut text, "[[model]]", [("id", Some(string(&model.id)))]);
             component(&mut text, model);
         }
-        for StackLayer { defense, gradient } in &self.defenses {
-            section(
-                &mut text,
-                "[[defense]]",
-                [("id", Some(string(&defense.id))), ("gradient", Some(string(gradient.name())))],
-            );
-            component(&mut text, defense);
-        }
+        defenses(&mut text, &self.defenses);
         self.threats.iter().for_each(|spec| threat(&mut text, spec));
         self.attacks.iter().for_each(|spec| attack(&mut text, spec));
         let stack = |layers: &[StackLayer]| strings(layers.iter().map(|layer| layer.defense.id.as_str()));
@@ -74,10 +67,19 @@ impl TrainingSpec {
         data(&mut text, &self.data, &self.samples);
         section(&mut text, "[[model]]", [("id", Some(string(&self.model.id)))]);
         component(&mut text, &self.model);
+        defenses(&mut text, &self.defenses);
         if self.device.is_some() {
             run(&mut text, self.device.as_ref(), None);
         }
         text
+    }
+}
+
+fn defenses(text: &mut String, layers: &[StackLayer]) {
+    for StackLayer { defense, gradient } in layers {
+        let entries = [("id", Some(string(&defense.id))), ("gradient", Some(string(gradient.name())))];
+        section(text, "[[defense]]", entries);
+        component(text, defense);
     }
 }
 
@@ -98,7 +100,7 @@ fn line(text: &mut String, key: &str, value: &Toml) {
 
 fn component(text: &mut String, chosen: &Chosen) {
     origin(text, chosen);
-    chosen.values.losses().for_each(|loss| origin(text, loss));
+    chosen.values.components().for_each(|part| origin(text, part));
     line(text, "use", &string(chosen.component.id));
     // In the order of the component's manual.
     for parameter in chosen.component.parameters {
@@ -128,10 +130,10 @@ fn parameter_value(value: &Value) -> Toml {
         Value::Number(value) => number(value),
         Value::Numbers(values) => Toml::Array(values.iter().map(number).collect()),
         Value::Text(text) => string(text),
-        Value::Loss(loss) if loss.values.iter().next().is_none() => string(loss.component.id),
-        Value::Loss(loss) => {
-            let values = loss.values.iter().map(|(name, value)| (name.to_owned(), parameter_value(value)));
-            let named = [("use".to_owned(), string(loss.component.id))];
+        Value::Component(chosen) if chosen.values.iter().next().is_none() => string(chosen.component.id),
+        Value::Component(chosen) => {
+            let values = chosen.values.iter().map(|(name, value)| (name.to_owned(), parameter_value(value)));
+            let named = [("use".to_owned(), string(chosen.component.id))];
             Toml::Table(named.into_iter().chain(values).collect())
         }
     }
@@ -182,7 +184,7 @@ fn attack(text: &mut String, spec: &AttackSpec) {
             let _ = writeln!(text, "# what {} stands for", chain.id);
         }
         let used = spec.members.values().flatten().map(|member| &*member.chosen);
-        let used = used.flat_map(|chosen| [chosen].into_iter().chain(chosen.values.losses()));
+        let used = used.flat_map(|chosen| [chosen].into_iter().chain(chosen.values.components()));
         let used: BTreeMap<_, _> =
             used.map(|chosen| ((chosen.component.kind(), chosen.component.id), chosen)).collect();
         used.values().for_each(|chosen| origin(text, chosen));

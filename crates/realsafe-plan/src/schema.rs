@@ -140,10 +140,11 @@ fn parameter(parameter: &Parameter, catalogue: &Catalogue) -> Value {
         ParameterKind::Numbers { minimum, maximum } => json!({ "type": "array", "items": number(minimum, maximum) }),
         ParameterKind::Choice(words) => json!({ "enum": words }),
         ParameterKind::Text | ParameterKind::File => json!({ "type": "string" }),
-        ParameterKind::Loss => {
-            let names: Vec<&str> = catalogue.of_kind(Kind::Loss).map(|loss| loss.id).collect();
+        ParameterKind::Loss | ParameterKind::Dataset => {
+            let kind = parameter.kind.component().unwrap_or(Kind::Loss);
+            let names: Vec<&str> = catalogue.of_kind(kind).map(|component| component.id).collect();
             let named = json!({ "enum": names });
-            let tables = catalogue.of_kind(Kind::Loss).map(|loss| table(loss, catalogue));
+            let tables = catalogue.of_kind(kind).map(|component| table(component, catalogue));
             let variants: Vec<Value> = [named].into_iter().chain(tables).collect();
             json!({ "anyOf": variants })
         }
@@ -401,7 +402,11 @@ mod tests {
                 minimises_distance: false,
                 cost: &|_| Ok(Cost::default()),
             }),
-            Traits::Defense(DefenseTraits { gradients: &GradientMode::ALL, randomised: false }),
+            Traits::Defense(DefenseTraits {
+                gradients: &GradientMode::ALL,
+                randomised: false,
+                output: DefenseTraits::SAME_SHAPE,
+            }),
             Traits::Model(ModelTraits {
                 input: &|_| Ok([1, 1, 1]),
                 classes: &|_| Ok(2),

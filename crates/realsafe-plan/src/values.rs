@@ -17,8 +17,8 @@ pub enum Value {
     Numbers(Vec<Number>),
     /// Of a choice, a text or a file.
     Text(String),
-    /// Of a loss.
-    Loss(Box<Chosen>),
+    /// Of a loss or a dataset.
+    Component(Box<Chosen>),
 }
 
 /// The values of all parameters of a component, checked against its table; unset ones are absent.
@@ -85,18 +85,18 @@ impl Values {
         }
     }
 
-    /// A loss.
-    pub fn loss(&self, name: &str) -> &Chosen {
+    /// A loss or a dataset.
+    pub fn component(&self, name: &str) -> &Chosen {
         match self.0.get(name) {
-            Some(Value::Loss(chosen)) => chosen,
-            other => undeclared("loss", name, other),
+            Some(Value::Component(chosen)) => chosen,
+            other => undeclared("component", name, other),
         }
     }
 
-    /// All losses.
-    pub(crate) fn losses(&self) -> impl Iterator<Item = &Chosen> {
+    /// All losses and datasets.
+    pub fn components(&self) -> impl Iterator<Item = &Chosen> {
         self.0.values().filter_map(|value| match value {
-            Value::Loss(chosen) => Some(&**chosen),
+            Value::Component(chosen) => Some(&**chosen),
             _ => None,
         })
     }

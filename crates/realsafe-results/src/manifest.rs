@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use realsafe_plan::{Chosen, Plan, Value};
+use realsafe_plan::{Chosen, Plan};
 use serde::Serialize;
 
 use crate::Store;
@@ -66,7 +66,7 @@ pub(crate) fn inputs(plan: &Plan) -> BTreeMap<String, BTreeMap<&str, &str>> {
         let defenses = cell.stack.iter().map(|layer| &*layer.defense);
         let surrogates = cell.attack.surrogates.iter().map(|surrogate| &**surrogate);
         let others = [&*cell.data, &*cell.model, &*cell.attack.chosen];
-        for chosen in defenses.chain(surrogates).chain(others).flat_map(with_losses) {
+        for chosen in defenses.chain(surrogates).chain(others).flat_map(with_parts) {
             if !chosen.files.is_empty() {
                 inputs.entry(input_name(&cell.experiment, chosen)).or_insert_with(|| input_files(chosen));
             }
@@ -75,13 +75,9 @@ pub(crate) fn inputs(plan: &Plan) -> BTreeMap<String, BTreeMap<&str, &str>> {
     inputs
 }
 
-/// A component and the losses among its parameters.
-fn with_losses(chosen: &Chosen) -> impl Iterator<Item = &Chosen> {
-    let losses = chosen.values.iter().filter_map(|(_, value)| match value {
-        Value::Loss(loss) => Some(loss.as_ref()),
-        _ => None,
-    });
-    [chosen].into_iter().chain(losses)
+/// A component and the components among its parameters.
+fn with_parts(chosen: &Chosen) -> impl Iterator<Item = &Chosen> {
+    [chosen].into_iter().chain(chosen.values.components())
 }
 
 fn input_name(experiment: &str, chosen: &Chosen) -> String {

@@ -338,7 +338,7 @@ fn describe_value(value: &Value) -> serde_json::Value {
         Value::Number(number) => json!(number.text()),
         Value::Numbers(numbers) => numbers.iter().map(|number| json!(number.text())).collect(),
         Value::Text(text) => json!(text),
-        Value::Loss(loss) => describe_chosen(loss),
+        Value::Component(chosen) => describe_chosen(chosen),
     }
 }
 

@@ -8,6 +8,7 @@ mod checkpoint;
 mod files;
 mod metrics;
 mod parameters;
+mod preprocessed;
 mod recipes;
 mod schedule;
 mod trainer;

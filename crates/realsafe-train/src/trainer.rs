@@ -19,6 +19,7 @@ use crate::checkpoint::Checkpoint;
 use crate::files::replace_bytes;
 use crate::metrics::{EpochMetrics, EpochTime, to_csv};
 use crate::parameters::optimizer;
+use crate::preprocessed::preprocessed;
 use crate::schedule::learning_rate;
 
 /// Test images that are classified at once.
@@ -170,7 +171,8 @@ fn identity(spec: &TrainingSpec, device: &Device) -> String {
     let anonymous = TrainingSpec { id: String::new(), title: String::new(), device: None, ..spec.clone() };
     let mut hasher = blake3::Hasher::new();
     hasher.update(anonymous.resolved().as_bytes());
-    for chosen in [&*spec.data, &spec.model, &spec.recipe] {
+    let defenses = spec.defenses.iter().map(|layer| &*layer.defense);
+    for chosen in [&*spec.data, &spec.model, &spec.recipe].into_iter().chain(defenses) {
         let digests: Vec<&str> = chosen.files.values().map(|file| file.blake3.as_str()).collect();
         hasher.update(format!("\n{} {}", chosen.component.revision, digests.join(" ")).as_bytes());
     }
@@ -211,7 +213,7 @@ impl<'a> Run<'a> {
         Ok(Self {
             spec,
             device,
-            network,
+            network: preprocessed(network, &spec.defenses, locations)?,
             recipe: (recipe.build)(values),
             data: dataset(&spec.data, locations)?,
             test: test_split(&spec.data).map(|test| dataset(&test, locations)).transpose()?,
@@ -279,7 +281,7 @@ fn key(seed: u64, draw: Draw, epoch: u32) -> StreamKey {
     StreamKey { seed, purpose: Purpose::Training, sample: 0, restart: epoch.into(), step: draw as u64 }
 }
 
-fn not_linked(chosen: &Chosen) -> TrainingError {
+pub(crate) fn not_linked(chosen: &Chosen) -> TrainingError {
     let component = chosen.component;
     TrainingError::Invalid(format!(
         "the {} `{}` is not linked into this program",

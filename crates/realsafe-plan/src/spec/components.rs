@@ -79,19 +79,19 @@ impl Scope<'_> {
         }
     }
 
-    /// Reads the models, and compares their shapes with the dataset's.
+    /// Reads the models, and compares their classes with the dataset's.
     pub(super) fn models(
         &mut self,
         top: &mut Fields<'_>,
-        data: Option<([usize; 3], usize)>,
+        classes: Option<usize>,
         untrained: bool,
     ) -> Vec<Named<Arc<Chosen>>> {
         let mut models = Vec::new();
         for node in self.elements(top, "model") {
             let Some(opened) = self.open(Kind::Model, node) else { continue };
             let Named { id, place, item } = self.close(opened, untrained);
-            if let (Some(chosen), Some((shape, classes))) = (&item, data) {
-                self.check_shapes(chosen, &place, shape, classes);
+            if let Some(chosen) = &item {
+                self.check_model(chosen, &place, classes);
             }
             models.push(Named { id, place, item: item.map(Arc::new) });
         }
@@ -99,30 +99,19 @@ impl Scope<'_> {
         models
     }
 
-    fn check_shapes(&mut self, model: &Chosen, place: &Place, shape: [usize; 3], classes: usize) {
+    fn check_model(&mut self, model: &Chosen, place: &Place, classes: Option<usize>) {
         let Some(traits) = model.component.model() else { return };
-        let shapes = (traits.input)(&model.values).and_then(|input| Ok((input, (traits.classes)(&model.values)?)));
-        let (input, outputs) = match shapes {
-            Ok(shapes) => shapes,
+        match (traits.input)(&model.values).and_then(|_| (traits.classes)(&model.values)) {
             Err(reason) => {
                 let message = format!("the parameters of `{}` do not fit: {reason}", model.id);
                 self.diagnostics.push(Diagnostic::at(place, message));
-                return;
             }
-        };
-        let show = |[channels, height, width]: [usize; 3]| format!("{channels}x{height}x{width}");
-        if input != shape {
-            let message = format!(
-                "`{}` takes images of {}, but the dataset has images of {}",
-                model.id,
-                show(input),
-                show(shape)
-            );
-            self.diagnostics.push(Diagnostic::at(place, message).label("channels x height x width"));
-        }
-        if outputs != classes {
-            let message = format!("`{}` knows {outputs} classes, but the dataset has {classes}", model.id);
-            self.diagnostics.push(Diagnostic::at(place, message));
+            Ok(outputs) => {
+                if let Some(classes) = classes.filter(|classes| *classes != outputs) {
+                    let message = format!("`{}` knows {outputs} classes, but the dataset has {classes}", model.id);
+                    self.diagnostics.push(Diagnostic::at(place, message));
+                }
+            }
         }
     }
 

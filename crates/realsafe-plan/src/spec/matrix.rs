@@ -155,7 +155,7 @@ impl Scope<'_> {
         for (user, loss) in [&spec.choice.chosen]
             .into_iter()
             .chain(members)
-            .flat_map(|user| user.values.losses().map(move |loss| (user.id.as_str(), loss.component)))
+            .flat_map(|user| user.values.components().map(move |loss| (user.id.as_str(), loss.component)))
         {
             let needed = loss.loss().map_or(0, |traits| traits.fewest_classes);
             if let Some(classes) = classes.filter(|classes| *classes < needed && told.insert((user, loss.id))) {

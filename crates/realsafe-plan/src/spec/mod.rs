@@ -8,6 +8,7 @@ mod expectations;
 mod figures;
 mod matrix;
 mod plugins;
+mod shapes;
 mod threats;
 mod training;
 
@@ -92,7 +93,7 @@ impl Scope<'_> {
         let header = self.header(top);
         let images = self.data(top);
         top.section("model", "[[model]]", &mut self.diagnostics);
-        let models = self.models(top, images.as_ref().map(|images| (images.shape, images.classes)), false);
+        let models = self.models(top, images.as_ref().map(|images| images.classes), false);
         let defenses = self.defenses(top);
         let threats = self.threats(top, images.as_ref().map(|images| images.shape));
         let attacks = self.attacks(top, &threats, &defenses, &models);
@@ -105,6 +106,9 @@ impl Scope<'_> {
             matrix.finish(&mut self.diagnostics);
         }
         let combinations = self.combine(&axes, &filters);
+        if let Some(images) = &images {
+            self.check_inputs(&axes, &defenses, &combinations, images.shape);
+        }
         let seeds = header.as_ref().map(|header| header.seeds.clone()).unwrap_or_default();
         let sound = self.diagnostics.is_empty();
         let subjects = Subjects { axes, combinations: &combinations, seeds: &seeds, sound };

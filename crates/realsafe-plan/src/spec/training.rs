@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::{Scope, plugins, seed};
+use super::components::ids;
+use super::{Scope, items, plugins, seed};
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
-use crate::{Kind, TrainingSpec};
+use crate::{Kind, StackLayer, TrainingSpec};
 
 impl Scope<'_> {
     /// Reads a training spec.
@@ -19,11 +20,29 @@ impl Scope<'_> {
             let seed = opened.fields.read("seed", seed, &mut self.diagnostics).unwrap_or(0);
             (self.close(opened, false), title, seed)
         });
-        let models = self.models(top, images.as_ref().map(|images| (images.shape, images.classes)), true);
+        let models = self.models(top, images.as_ref().map(|images| images.classes), true);
+        let defenses = self.defenses(top);
+        for layer in &defenses {
+            let random = |layer: &StackLayer| layer.defense.component.defense().is_some_and(|traits| traits.randomised);
+            if layer.item.as_ref().is_some_and(random) {
+                let message = format!("`{}` draws random numbers, and training takes none that do", layer.id);
+                let help = "train without it, and put it into the experiment";
+                self.diagnostics.push(Diagnostic::at(&layer.place, message).help(help));
+            }
+        }
         let run = self.run(top);
         plugins::read(top, &mut self.diagnostics);
         let model = match <[_; 1]>::try_from(models) {
-            Ok([model]) => model.item,
+            Ok([model]) => {
+                let layers: Vec<_> = defenses.iter().filter_map(|layer| layer.item.clone()).collect();
+                if let Some(images) = images.as_ref().filter(|_| layers.len() == defenses.len()) {
+                    let stack = (!layers.is_empty()).then(|| ids(&defenses).join("+"));
+                    if let Some(seen) = self.output(&layers, &defenses, images.shape) {
+                        self.check_input(&model, stack.as_deref(), seen);
+                    }
+                }
+                model.item
+            }
             Err(models) => {
                 let message = format!("a training spec has one [[model]], this one has {}", models.len());
                 let place = models.get(1).map_or(&self.start, |model| &model.place);
@@ -42,6 +61,7 @@ impl Scope<'_> {
             samples: images.samples,
             shape: images.shape,
             classes: images.classes,
+            defenses: items(defenses)?,
             model: model?,
             recipe: recipe.item?,
             device: run.device,

@@ -142,13 +142,21 @@ static BUNDLE: Component = component(
 static JPEG: Component = component(
     "jpeg",
     &[parameter("quality", ParameterKind::Count { minimum: 1, maximum: 100 }, Fallback::Value("75"))],
-    Traits::Defense(DefenseTraits { gradients: &[GradientMode::Identity, GradientMode::Blocked], randomised: false }),
+    Traits::Defense(DefenseTraits {
+        gradients: &[GradientMode::Identity, GradientMode::Blocked],
+        randomised: false,
+        output: DefenseTraits::SAME_SHAPE,
+    }),
 );
 
 static BIT_DEPTH: Component = component(
     "bit-depth",
     &[parameter("bits", ParameterKind::Count { minimum: 1, maximum: 8 }, Fallback::Value("4"))],
-    Traits::Defense(DefenseTraits { gradients: &[GradientMode::Identity, GradientMode::Exact], randomised: false }),
+    Traits::Defense(DefenseTraits {
+        gradients: &[GradientMode::Identity, GradientMode::Exact],
+        randomised: false,
+        output: DefenseTraits::SAME_SHAPE,
+    }),
 );
 
 const WEIGHTS: Parameter = parameter("weights", ParameterKind::File, Fallback::Required);
@@ -220,6 +228,7 @@ pub(crate) fn catalogue_with_jpeg_of(origin: Origin) -> Catalogue {
         traits: Traits::Defense(DefenseTraits {
             gradients: &[GradientMode::Identity, GradientMode::Blocked],
             randomised: false,
+            output: DefenseTraits::SAME_SHAPE,
         }),
         revision: 1,
         origin,

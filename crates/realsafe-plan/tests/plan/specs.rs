@@ -240,7 +240,7 @@ fn losses_and_surrogates_are_read_and_count() {
     let cells = expand(&one, "flex");
     let attack = &cells[0].attack;
     assert_eq!((attack.success, attack.surrogates[0].id.as_str()), (Success::Last, "source"));
-    let loss = attack.chosen.values.loss("loss");
+    let loss = attack.chosen.values.component("loss");
     assert_eq!((loss.component.id, loss.values.number("temperature")), ("sharpened", 0.5));
     let again = experiment(&one.resolved(), &[]);
     assert_eq!(expand(&again, "flex")[0].key, cells[0].key);

@@ -41,7 +41,7 @@ pub(super) fn build(part: &Part, values: &Values, context: &AttackContext) -> Bu
     let mut losses: Vec<Arc<dyn Loss>> = Vec::new();
     let parameters = &part.plugin.description().components[part.index].parameters;
     for (parameter, argument) in parameters.iter().zip(&mut arguments) {
-        if let Some(Value::Loss(_)) = values.get(&parameter.name) {
+        if let Some(Value::Component(_)) = values.get(&parameter.name) {
             *argument = Argument::Loss(FIRST_LOSS + losses.len() as u64);
             losses.push(context.loss(values, &parameter.name)?);
         }

@@ -67,9 +67,10 @@ pub(super) fn defense_traits(facts: &realsafe_host::Defense) -> Traits {
         REALSAFE_GRADIENT_BLOCKED => GradientMode::Blocked,
         _ => GradientMode::Identity,
     };
-    let offered = |mode: &GradientMode| *mode != default && (facts.pull || *mode != GradientMode::Exact);
-    let gradients = [default].into_iter().chain(GradientMode::ALL.into_iter().filter(offered));
-    Traits::Defense(DefenseTraits { gradients: list(gradients), randomised: false })
+    let exact = facts.pull.then_some(GradientMode::Exact);
+    let others = exact.into_iter().chain([GradientMode::Identity, GradientMode::Blocked]);
+    let gradients = [default].into_iter().chain(others.filter(|mode| *mode != default));
+    Traits::Defense(DefenseTraits { gradients: list(gradients), randomised: false, output: DefenseTraits::SAME_SHAPE })
 }
 
 pub(super) fn model_traits(part: &Part, facts: &realsafe_host::Model) -> Traits {
@@ -122,7 +123,7 @@ fn parameter(described: &realsafe_host::Parameter) -> Parameter {
 pub(super) fn arguments(component: &realsafe_host::Component, values: &Values) -> Vec<Argument> {
     use realsafe_host::ParameterKind as Kind;
     let argument = |parameter: &realsafe_host::Parameter| match (values.get(&parameter.name), parameter.kind) {
-        (None | Some(Value::Loss(_)), _) | (_, Kind::File) => Argument::Unset,
+        (None | Some(Value::Component(_)), _) | (_, Kind::File) => Argument::Unset,
         (Some(Value::Flag(flag)), _) => Argument::Flag(*flag),
         (Some(Value::Count(count)), _) => Argument::Count(*count),
         (Some(Value::Number(number)), _) => Argument::Number(number.value()),

@@ -164,6 +164,7 @@ fn takes(kind: ParameterKind) -> String {
         ParameterKind::Text => "text".to_owned(),
         ParameterKind::File => "file".to_owned(),
         ParameterKind::Loss => "loss".to_owned(),
+        ParameterKind::Dataset => "dataset".to_owned(),
     }
 }
 

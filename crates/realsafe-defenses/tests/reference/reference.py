@@ -1,0 +1,102 @@
+"""Numbers that the defenses' tests compare with, from PyTorch, SciPy and plain NumPy: writes reference.json.
+
+Needs numpy, scipy and torch. Run it in this folder.
+"""
+
+import itertools
+import json
+
+import numpy
+import torch
+from scipy.optimize import minimize
+
+
+def pattern(*shape):
+    """The images of the tests: values from 0 to 1 in a fixed order."""
+    return (numpy.arange(numpy.prod(shape)) * 37 % 101 / 100).astype(numpy.float32).reshape(shape)
+
+
+def interpolated(images, size, mode):
+    align = {} if mode == "nearest" else {"align_corners": False}
+    return torch.nn.functional.interpolate(torch.from_numpy(images), size, mode=mode, **align).numpy()
+
+
+def minimised(plane, kept, strength):
+    """The image with the least squared distance from kept pixels plus strength times total variation, as a quadratic program.
+
+    The variables are the pixels, and bounds of the differences of neighbours.
+    """
+    height, width = plane.shape
+    places = numpy.arange(plane.size).reshape(plane.shape)
+    pairs = numpy.concatenate([
+        numpy.stack([places[:, :-1], places[:, 1:]]).reshape(2, -1),
+        numpy.stack([places[:-1], places[1:]]).reshape(2, -1),
+    ], axis=1)
+    differences = numpy.eye(plane.size)[pairs[1]] - numpy.eye(plane.size)[pairs[0]]
+    count = len(differences)
+    bounds = numpy.block([[-differences, numpy.eye(count)], [differences, numpy.eye(count)]])
+    data, weights = plane.ravel(), kept.ravel().astype(float)
+
+    def objective(variables):
+        distance = variables[:data.size] - data
+        value = (weights * distance**2).sum() + strength * variables[data.size:].sum()
+        return value, numpy.concatenate([2 * weights * distance, numpy.full(count, strength)])
+
+    start = numpy.concatenate([data, abs(differences @ data)])
+    constraint = {"type": "ineq", "fun": lambda variables: bounds @ variables, "jac": lambda _: bounds}
+    options = {"maxiter": 1000, "ftol": 1e-12}
+    found = minimize(objective, start, jac=True, constraints=[constraint], method="SLSQP", options=options)
+    assert found.success, found.message
+    return found.x[:data.size].reshape(plane.shape)
+
+
+def cheapest(errors):
+    """The connected path through the rows of a strip with the least sum, by trying all of them."""
+    rows, columns = errors.shape
+    paths = itertools.product(range(columns), repeat=rows)
+    connected = (path for path in paths if all(abs(a - b) <= 1 for a, b in zip(path, path[1:])))
+    return min(connected, key=lambda path: sum(errors[row, column] for row, column in enumerate(path)))
+
+
+def quilted(image, patches, side, overlap):
+    _, height, width = image.shape
+    quilt = numpy.zeros_like(image)
+
+    def places(length):
+        return [*range(0, length - side, side - overlap), length - side]
+
+    for row, top in enumerate(places(height)):
+        for column, left in enumerate(places(width)):
+            wanted = image[:, top:top + side, left:left + side]
+            patch = patches[((patches - wanted) ** 2).sum((1, 2, 3)).argmin()]
+            there = quilt[:, top:top + side, left:left + side]
+            errors = ((patch - there) ** 2).sum(0)
+            keep = numpy.zeros((side, side), bool)
+            if column:
+                over = places(width)[column - 1] + side - left
+                for y, x in enumerate(cheapest(errors[:, :over])):
+                    keep[y, :x] = True
+            if row:
+                over = places(height)[row - 1] + side - top
+                for x, y in enumerate(cheapest(errors[:over].T)):
+                    keep[:y, x] = True
+            there[:] = numpy.where(keep, there, patch)
+    return quilt
+
+
+images = pattern(1, 2, 7, 9)
+noisy = pattern(2, 8, 8).astype(float)
+half = numpy.arange(64).reshape(8, 8) * 7 % 5 < 2
+patches = (numpy.arange(40 * 2 * 4 * 4) * 53 % 97 / 96).astype(numpy.float32).reshape(40, 2, 4, 4)
+numbers = {
+    "smaller-bilinear": interpolated(images, (5, 6), "bilinear"),
+    "smaller-nearest": interpolated(images, (5, 6), "nearest"),
+    "crop-bilinear": interpolated(images[:, :, 2:6, 1:6], (7, 9), "bilinear"),
+    "total-variation-half": numpy.stack([minimised(plane, half, 0.3) for plane in noisy]),
+    "total-variation-whole": numpy.stack([minimised(plane, half | True, 0.1) for plane in noisy]),
+    "quilting": quilted(pattern(2, 9, 11), patches, 4, 2),
+}
+if __name__ == "__main__":
+    with open("reference.json", "w") as file:
+        rounded = {name: [float(f"{value:.7g}") for value in values.ravel()] for name, values in numbers.items()}
+        file.write(",\n".join(json.dumps(rounded).split(", \"")).replace(",\n", ",\n\"") + "\n")
