@@ -1,10 +1,12 @@
 //! Training recipes: what a network is shown, and which loss is lowered.
 
-use burn::tensor::Tensor;
+use std::sync::Arc;
+
+use burn::tensor::{Device, Gradients, Tensor};
 use rand_chacha::ChaCha8Rng;
 
 use crate::random::{Purpose, StreamKey, stream};
-use crate::{Stop, Trainable};
+use crate::{Model, Stop, Trainable};
 
 /// A way to train: a training-time defense, or none.
 ///
@@ -15,6 +17,35 @@ pub trait Recipe: Send + Sync {
     /// # Errors
     /// The device's own message when reading from it fails.
     fn objective(&self, network: &dyn Trainable, batch: &TrainingBatch) -> Result<Objective, Stop>;
+
+    /// How many updates are made of each batch, one objective each.
+    fn replays(&self) -> u64 {
+        1
+    }
+
+    /// Takes what the recipe wants from the backward pass of its last objective, before the network is updated.
+    ///
+    /// # Errors
+    /// The device's own message when it fails.
+    fn learn(&self, _gradients: &mut Gradients) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    /// What the recipe itself carries from batch to batch, in a format that only [`Recipe::restore`] reads.
+    ///
+    /// # Errors
+    /// The device's own message when reading from it fails.
+    fn state(&self) -> Result<Vec<u8>, Stop> {
+        Ok(Vec::new())
+    }
+
+    /// Takes up a state; what follows is as if it had never been left.
+    ///
+    /// # Errors
+    /// What is damaged.
+    fn restore(&self, state: &[u8], _device: &Device) -> Result<(), String> {
+        if state.is_empty() { Ok(()) } else { Err("it has a state of a recipe that has none".to_owned()) }
+    }
 }
 
 /// What a recipe makes of a batch.
@@ -33,6 +64,8 @@ pub struct TrainingBatch {
     pub labels: Vec<u32>,
     /// The index of each row in the dataset.
     pub samples: Vec<u32>,
+    /// The static networks of the spec, for recipes that need them.
+    pub sources: Vec<Arc<dyn Model>>,
     /// The seed of the training run.
     pub seed: u64,
     /// The epoch, from 0.

@@ -24,7 +24,14 @@ pub trait Trainable: Send {
     /// The network as it is now, in evaluation state; later updates do not change it.
     fn snapshot(&self) -> Arc<dyn Model>;
 
-    /// Writes the weights to a safetensors file that the model's parameter `weights` can name, replacing it if it exists.
+    /// Moves the average of the weights and running statistics towards what they are now: to `decay` times what it was plus
+    /// `1 - decay` times what they are. The first call starts the average with what they are.
+    fn average(&mut self, decay: f64);
+
+    /// What training is for, in evaluation state: the average where there is one, the network as it is now elsewhere.
+    fn outcome(&self) -> Arc<dyn Model>;
+
+    /// Writes the weights of [`Trainable::outcome`] to a safetensors file that the model's parameter `weights` can name, replacing it if it exists.
     ///
     /// # Errors
     /// A message that names the file.
@@ -57,6 +64,8 @@ pub struct TrainingState {
     pub network: Vec<u8>,
     /// What the optimizer keeps per weight.
     pub optimizer: Vec<u8>,
+    /// The average of weights and running statistics, where one is kept.
+    pub average: Option<Vec<u8>>,
 }
 
 /// A registered way to train a model from scratch.

@@ -1,8 +1,10 @@
 //! Networks of this crate in training state.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use burn::module::{ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::store::ModuleRecord;
 use burn::tensor::{Bytes, Device, Gradients, Tensor};
@@ -16,6 +18,8 @@ use crate::weights::{self, Source};
 struct Training<N> {
     network: N,
     optimizer: ModuleOptimizer,
+    /// Off autodiff.
+    average: Option<N>,
 }
 
 /// The body of every [`realsafe_core::TrainableEntry`]: a network with initial weights drawn from a seed.
@@ -31,7 +35,7 @@ pub(crate) fn trainable<N: Network>(
     device.seed(seed);
     let network = N::new(values, device).materialize();
     drop(guard);
-    Box::new(Training { network: network.train(), optimizer })
+    Box::new(Training { network: network.train(), optimizer, average: None })
 }
 
 impl<N: Network> Trainable for Training<N> {
@@ -48,8 +52,24 @@ impl<N: Network> Trainable for Training<N> {
         Arc::new(Evaluation::new(&self.network))
     }
 
+    fn average(&mut self, decay: f64) {
+        let now = self.network.valid();
+        self.average = Some(match self.average.take() {
+            None => now,
+            Some(average) => {
+                let mut values = FloatValues(VecDeque::new());
+                now.visit(&mut values);
+                average.map(&mut Towards { values: values.0, decay })
+            }
+        });
+    }
+
+    fn outcome(&self) -> Arc<dyn Model> {
+        Arc::new(Evaluation::new(self.average.as_ref().unwrap_or(&self.network)))
+    }
+
     fn save(&self, file: &Path) -> Result<(), String> {
-        weights::save(&self.network.valid(), file)
+        weights::save(&self.average.as_ref().unwrap_or(&self.network).valid(), file)
     }
 
     fn load(&mut self, file: &Path) -> Result<(), String> {
@@ -60,19 +80,53 @@ impl<N: Network> Trainable for Training<N> {
     }
 
     fn state(&self) -> Result<TrainingState, String> {
-        let network = self.network.valid().into_record().into_bytes().map_err(|error| error.to_string())?;
+        let bytes = |network: &N| {
+            let bytes = network.valid().into_record().into_bytes().map_err(|error| error.to_string())?;
+            Ok::<_, String>(bytes.to_vec())
+        };
         let optimizer = self.optimizer.into_bytes().map_err(|error| error.to_string())?;
-        Ok(TrainingState { network: network.to_vec(), optimizer: optimizer.to_vec() })
+        let average = self.average.as_ref().map(bytes).transpose()?;
+        Ok(TrainingState { network: bytes(&self.network)?, optimizer: optimizer.to_vec(), average })
     }
 
     fn restore(&mut self, state: TrainingState) -> Result<(), String> {
         // Records, unlike weights files, keep the identities of parameters, by which the optimizer knows them.
-        let record =
-            ModuleRecord::from_bytes(Bytes::from_bytes_vec(state.network)).map_err(|error| error.to_string())?;
-        let network = self.network.valid().try_load_record(record).map_err(|error| error.to_string())?;
+        let read = |bytes| {
+            let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes)).map_err(|error| error.to_string())?;
+            self.network.valid().try_load_record(record).map_err(|error| error.to_string())
+        };
+        let (network, average) = (read(state.network)?, state.average.map(read).transpose()?);
         let optimizer = self.optimizer.clone().from_bytes(Bytes::from_bytes_vec(state.optimizer));
         self.optimizer = optimizer.map_err(|error| error.to_string())?;
         self.network = network.train();
+        self.average = average;
         Ok(())
+    }
+}
+
+/// The float tensors of a network, running statistics included, flattened, in the order of the module.
+struct FloatValues(VecDeque<Tensor<1>>);
+
+impl ModuleVisitor for FloatValues {
+    fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+        let value = parameter.val();
+        let count = value.shape().num_elements();
+        self.0.push_back(value.reshape([count]));
+    }
+}
+
+/// Moves the float tensors of a network towards those of another of the same kind.
+struct Towards {
+    values: VecDeque<Tensor<1>>,
+    decay: f64,
+}
+
+impl ModuleMapper for Towards {
+    fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let now = self.values.pop_front().expect("both networks have the same tensors");
+        parameter.map(|value| {
+            let now = now.reshape(value.shape());
+            value * self.decay + now * (1.0 - self.decay)
+        })
     }
 }

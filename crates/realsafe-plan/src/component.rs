@@ -113,7 +113,7 @@ impl Component {
             Traits::Defense(_) => Kind::Defense,
             Traits::Model(_) => Kind::Model,
             Traits::Dataset(_) => Kind::Dataset,
-            Traits::Recipe => Kind::Recipe,
+            Traits::Recipe | Traits::RecipeWithSources => Kind::Recipe,
             Traits::Loss(_) => Kind::Loss,
         }
     }
@@ -213,6 +213,8 @@ pub enum Traits {
     Dataset(DatasetTraits),
     /// A training recipe has nothing beside its parameters.
     Recipe,
+    /// A training recipe that needs static networks beside the one that it trains: `[[source]]`.
+    RecipeWithSources,
     /// See [`LossTraits`].
     Loss(LossTraits),
 }

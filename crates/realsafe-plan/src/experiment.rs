@@ -284,6 +284,8 @@ pub struct TrainingSpec {
     pub defenses: Vec<StackLayer>,
     /// The network; where it has weights, training goes on from them.
     pub model: Arc<Chosen>,
+    /// Static networks whose adversarial images the recipe trains on, for the recipes that need them.
+    pub sources: Vec<Arc<Chosen>>,
     /// How it is trained.
     pub recipe: Chosen,
     /// The device that the spec asks for.

@@ -68,6 +68,10 @@ impl TrainingSpec {
         section(&mut text, "[[model]]", [("id", Some(string(&self.model.id)))]);
         component(&mut text, &self.model);
         defenses(&mut text, &self.defenses);
+        for source in &self.sources {
+            section(&mut text, "[[source]]", [("id", Some(string(&source.id)))]);
+            component(&mut text, source);
+        }
         if self.device.is_some() {
             run(&mut text, self.device.as_ref(), None);
         }

@@ -30,6 +30,7 @@ pub fn schema(catalogue: &Catalogue) -> Value {
             "training": described("A training run: the recipe and its parameters.", any_of(Kind::Recipe)),
             "data": described("The images.", any_of(Kind::Dataset)),
             "model": list("The networks.", &any_of(Kind::Model)),
+            "source": list("The static networks that a training recipe needs, if it needs any.", &any_of(Kind::Model)),
             "defense": list("The defenses that stacks are made of.", &any_of(Kind::Defense)),
             "threat": one_or_more("What counts as close, and what the attacker wants.", &threat()),
             "attack": list("The attacks.", &any_of(Kind::Attack)),

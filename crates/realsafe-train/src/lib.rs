@@ -4,8 +4,11 @@
 //! weights byte for byte, interrupted or not: every random number comes from a stream that is keyed by the seed, the
 //! epoch and the sample.
 
+mod adversary;
+mod augmentation;
 mod checkpoint;
 mod files;
+mod losses;
 mod metrics;
 mod parameters;
 mod preprocessed;

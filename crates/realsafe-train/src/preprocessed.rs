@@ -48,6 +48,14 @@ impl Trainable for Preprocessed {
         Arc::new(Snapshot(DefendedModel::new(self.network.snapshot(), self.stack.clone())))
     }
 
+    fn average(&mut self, decay: f64) {
+        self.network.average(decay);
+    }
+
+    fn outcome(&self) -> Arc<dyn Model> {
+        Arc::new(Snapshot(DefendedModel::new(self.network.outcome(), self.stack.clone())))
+    }
+
     fn save(&self, file: &Path) -> Result<(), String> {
         self.network.save(file)
     }

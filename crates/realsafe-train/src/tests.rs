@@ -13,15 +13,18 @@ use realsafe_core::{
     TrainableEntry, TrainingBatch, inventory, read,
 };
 use realsafe_plan::{
-    Catalogue, Component, Document, Environment, Norm, TrainingSpec, Value, Values, check_component, load_spec,
-    parse_component,
+    Catalogue, Chosen, Component, Document, Environment, Norm, TrainingSpec, Traits, Value, Values, check_component,
+    load_spec, parse_component,
 };
+use safetensors::SafeTensors;
 use tempfile::TempDir;
 use {realsafe_data as _, realsafe_models as _};
 
+use crate::adversary::{Adversary, Aim, Start};
 use crate::parameters::optimizer;
-use crate::recipes::PgdTraining;
 use crate::{Progress, TrainingError, TrainingSummary, Watch, train};
+
+mod objectives;
 
 fn environment() -> Environment<'static> {
     Environment {
@@ -69,12 +72,23 @@ fn digits(split: &str) -> Samples {
     dataset.read(&all).unwrap()
 }
 
+fn digits_entry() -> &'static ModelEntry {
+    inventory::iter::<ModelEntry>().find(|entry| entry.component.id == "digits-cnn").unwrap()
+}
+
+fn source(weights: &str) -> Arc<Chosen> {
+    let table = format!("weights = \"{weights}\"");
+    Arc::new(parse_component(&digits_entry().component, &table, &Catalogue::default(), &environment()).unwrap())
+}
+
 fn digits_cnn(weights: &str) -> Arc<dyn Model> {
-    let entry = inventory::iter::<ModelEntry>().find(|entry| entry.component.id == "digits-cnn").unwrap();
-    let chosen =
-        parse_component(&entry.component, &format!("weights = \"{weights}\""), &Catalogue::default(), &environment())
-            .unwrap();
-    (entry.build)(&chosen.values, &locations(), &Device::flex()).unwrap().into()
+    (digits_entry().build)(&source(weights).values, &locations(), &Device::flex()).unwrap().into()
+}
+
+/// A recipe with the keys of a table.
+fn recipe(name: &str, table: &str) -> Chosen {
+    let entry = inventory::iter::<RecipeEntry>().find(|entry| entry.component.id == name).unwrap();
+    parse_component(&entry.component, table, &Catalogue::default(), &environment()).unwrap()
 }
 
 fn batch(samples: &Samples) -> TrainingBatch {
@@ -84,6 +98,7 @@ fn batch(samples: &Samples) -> TrainingBatch {
         images: Tensor::from_data(data, &Device::flex()),
         labels: samples.labels.clone(),
         samples: (0..count as u32).collect(),
+        sources: Vec::new(),
         seed: 0,
         epoch: 0,
     }
@@ -112,8 +127,8 @@ fn training_lowers_the_loss_and_learns() {
 
 #[test]
 fn the_seed_decides_every_byte() {
-    for name in ["digits-standard.toml", "digits-pgd-at.toml"] {
-        let short = ["data.samples=96", "training.epochs=2"];
+    for name in ["digits-standard.toml", "digits-pgd-at.toml", "digits-ensemble-at.toml"] {
+        let short = ["data.samples=96", "training.epochs=2", "training.augmentation=crop-flip"];
         let (first, again) = (trained(&spec(name, &short)), trained(&spec(name, &short)));
         let bytes = |(folder, _): &(TempDir, TrainingSummary), file: &str| fs::read(folder.path().join(file)).unwrap();
         for file in ["weights.safetensors", "metrics.csv", "training.toml"] {
@@ -126,9 +141,14 @@ fn the_seed_decides_every_byte() {
 
 #[test]
 fn an_interrupted_run_ends_as_if_it_had_not_been() {
-    for optimizer in [&["training.optimizer=adam"][..], &["training.optimizer=sgd", "training.learning-rate=0.05"]] {
+    let everything = ["training.average-decay=0.9", "training.augmentation=crop-flip", "training.padding=1"];
+    for (name, changes) in [
+        ("digits-pgd-at.toml", &["training.optimizer=adam"][..]),
+        ("digits-pgd-at.toml", &["training.optimizer=sgd", "training.learning-rate=0.05"]),
+        ("digits-free-at.toml", &everything),
+    ] {
         let short = ["data.samples=96", "training.epochs=3", "training.batch-size=20"];
-        let spec = spec("digits-pgd-at.toml", &[&short[..], optimizer].concat());
+        let spec = spec(name, &[&short[..], changes].concat());
         let (whole, expected) = trained(&spec);
         let folder = tempfile::tempdir().unwrap();
         // In the middle of the first, the second and the third epoch.
@@ -186,10 +206,8 @@ fn training_goes_on_from_weights_and_stops_when_it_diverges() {
     let diverged = run(&spec, tempfile::tempdir().unwrap().path()).unwrap_err();
     assert!(matches!(diverged, TrainingError::Diverged { .. }), "{diverged}");
     // With a rate of zero, the weights that training starts from are those that it ends with.
-    let entry = inventory::iter::<ModelEntry>().find(|entry| entry.component.id == "digits-cnn").unwrap();
-    let table = format!("weights = \"{}\"", first.weights.display());
     spec = self::spec("digits-standard.toml", &[&short[..], &["training.seed=7"]].concat());
-    spec.model = Arc::new(parse_component(&entry.component, &table, &Catalogue::default(), &environment()).unwrap());
+    spec.model = source(&first.weights.display().to_string());
     assert_eq!(trained(&spec).1.blake3, first.blake3);
 }
 
@@ -203,6 +221,9 @@ fn every_recipe_has_a_sound_table_and_an_example_that_runs() {
         check_component(component).unwrap();
         let mut spec = spec("digits-standard.toml", &["data.samples=40"]);
         spec.recipe = parse_component(component, component.example, &Catalogue::default(), &environment()).unwrap();
+        if matches!(component.traits, Traits::RecipeWithSources) {
+            spec.sources = vec![source("builtin:digits-standard")];
+        }
         let (_folder, summary) = trained(&spec);
         assert!(summary.epochs.len() as u64 == spec.recipe.values.count("epochs"), "{}", component.id);
     }
@@ -215,11 +236,16 @@ fn adversarial_images_stay_in_ball_and_box_and_raise_the_loss() {
     let model = digits_cnn("builtin:digits-standard");
     let clean = accuracy(&*model, batch.images.clone(), &batch.labels);
     for (norm, eps) in [(Norm::Linf, 0.2), (Norm::L2, 1.0)] {
-        for (steps, random_start) in [(1, true), (7, true), (7, false)] {
-            let recipe = PgdTraining { norm, eps, steps, step_size: 0.4 * eps, random_start };
-            let images = recipe.adversarials(model.clone(), &batch).unwrap();
+        for (steps, start, aim) in [
+            (1, Start::Ball, Aim::Label),
+            (7, Start::Ball, Aim::Label),
+            (7, Start::Clean, Aim::Label),
+            (7, Start::NearClean, Aim::CleanOutput),
+        ] {
+            let adversary = Adversary { norm, eps, steps, step_size: 0.4 * eps, start };
+            let images = adversary.adversarials(model.clone(), &batch, aim).unwrap();
             let attacked = accuracy(&*model, images.clone(), &batch.labels);
-            assert!(attacked < clean - 0.1, "{norm:?} {steps}: {attacked}");
+            assert!(attacked < clean - 0.1, "{norm:?} {steps} {start:?}: {attacked}");
             for (before, after) in test.pixels.chunks_exact(64).zip(read(images).unwrap().chunks_exact(64)) {
                 let distance = Distances::between(before, after).in_norm(norm);
                 assert!(in_box(after) && distance <= norm.tolerance(f64::from(eps)), "{norm:?}: {distance}");
@@ -252,6 +278,71 @@ fn a_restored_network_with_batch_norm_goes_on_alike() {
     }
 }
 
+#[test]
+fn recipes_meet_in_their_limits() {
+    let weights = |name: &str, table: &str| {
+        let mut spec = spec("digits-standard.toml", &["data.samples=96"]);
+        spec.recipe = recipe(name, &format!("epochs = 2\nbatch-size = 20\n{table}"));
+        trained(&spec).1.blake3
+    };
+    let standard = weights("standard", "");
+    assert_eq!(weights("label-smoothing", "label-smoothing = 0"), standard);
+    assert_ne!(weights("label-smoothing", ""), standard);
+    assert_eq!(weights("fgsm-at", "eps = 0.2\nclean-weight = 1"), standard);
+    assert_ne!(weights("fgsm-at", "eps = 0.2"), standard);
+    assert_eq!(weights("trades", "eps = 0.2\nsteps = 2\nstep-size = 0.1\nbeta = 0"), standard);
+    assert_ne!(weights("trades", "eps = 0.2\nsteps = 2\nstep-size = 0.1"), standard);
+    assert_eq!(weights("free-at", "eps = 0\nreplays = 1"), standard);
+    assert_ne!(weights("free-at", "eps = 0.2\nreplays = 1"), standard);
+    let one_step = weights("pgd-at", "eps = 0.2\nsteps = 1\nstep-size = 0.25");
+    assert_eq!(weights("fast-at", "eps = 0.2"), one_step);
+    assert_ne!(one_step, standard);
+}
+
+#[test]
+fn an_average_is_that_of_weights_and_running_statistics() {
+    let device = Device::flex();
+    let entry = TrainableEntry::find("cifar-resnet").unwrap();
+    let mut values = Values::default();
+    values.insert("depth", Value::Text("20".to_owned()));
+    values.insert("shortcut", Value::Text("pad-even".to_owned()));
+    values.insert("classes", Value::Count(10));
+    let optimizer = || optimizer(&recipe("standard", "").values);
+    let mut networks = [0, 0].map(|seed| (entry.build)(&values, optimizer(), seed, &device));
+    let images = Tensor::<4>::random([4, 3, 32, 32], Distribution::Uniform(0.0, 1.0), &device);
+    let folder = tempfile::tempdir().unwrap();
+    let saved = |network: &dyn Trainable| {
+        let file = folder.path().join("weights.safetensors");
+        network.save(&file).unwrap();
+        let bytes = fs::read(&file).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let mut names = tensors.names();
+        names.sort_unstable();
+        assert!(names.iter().any(|name| name.contains("running_mean")), "{names:?}");
+        let all = names.into_iter().flat_map(|name| tensors.tensor(name).unwrap().data().to_vec());
+        let all: Vec<u8> = all.collect();
+        all.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect::<Vec<f32>>()
+    };
+    let mut expected: Option<Vec<f32>> = None;
+    for _ in 0..3 {
+        for network in &mut networks {
+            let loss = network.forward(images.clone().autodiff()).powi_scalar(2).mean();
+            network.update(0.01, loss.backward());
+        }
+        networks[1].average(0.75);
+        let now = saved(&*networks[0]);
+        let blend = |before: Vec<f32>| before.iter().zip(&now).map(|(a, b)| 0.75 * a + 0.25 * b).collect();
+        expected = Some(expected.take().map_or_else(|| now.clone(), blend));
+        let (average, expected) = (saved(&*networks[1]), expected.as_ref().unwrap());
+        assert!(average.iter().zip(expected).all(|(a, b)| (a - b).abs() <= 1e-6 * b.abs().max(1.0)));
+        let outcome = read(networks[1].outcome().logits(images.clone(), &Draws::none(4)).unwrap()).unwrap();
+        let current = read(networks[0].outcome().logits(images.clone(), &Draws::none(4)).unwrap()).unwrap();
+        assert_eq!(current, read(networks[1].snapshot().logits(images.clone(), &Draws::none(4)).unwrap()).unwrap());
+        // The average starts as what the weights are.
+        assert_eq!(outcome == current, *expected == now);
+    }
+}
+
 /// What the committed weights are worth, under PGD-40 from a random point, judged on the last image.
 #[test]
 fn the_built_in_networks_are_accurate_and_pgd_training_helps() {
@@ -259,8 +350,8 @@ fn the_built_in_networks_are_accurate_and_pgd_training_helps() {
     let batch = batch(&test);
     let measure = |name: &str, eps: f32| {
         let model = digits_cnn(name);
-        let attack = PgdTraining { norm: Norm::Linf, eps, steps: 40, step_size: 2.5 * eps / 40.0, random_start: true };
-        let images = attack.adversarials(model.clone(), &batch).unwrap();
+        let attack = Adversary { norm: Norm::Linf, eps, steps: 40, step_size: 2.5 * eps / 40.0, start: Start::Ball };
+        let images = attack.adversarials(model.clone(), &batch, Aim::Label).unwrap();
         (accuracy(&*model, batch.images.clone(), &batch.labels), accuracy(&*model, images, &batch.labels))
     };
     let (standard, trained) = (measure("builtin:digits-standard", 0.2), measure("builtin:digits-pgd-at", 0.2));

@@ -1,6 +1,7 @@
 //! The loop around every recipe: epochs, shuffling, updates, evaluation, checkpoints.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -10,11 +11,12 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use realsafe_core::random::{Purpose, StreamKey, stream};
 use realsafe_core::{
-    Dataset, DatasetEntry, Draws, Locations, Logits, Recipe, RecipeEntry, Samples, Stop, Trainable, TrainableEntry,
-    TrainingBatch, inventory, read,
+    Dataset, DatasetEntry, Draws, Locations, Logits, Model, ModelEntry, Recipe, RecipeEntry, Samples, Stop, Trainable,
+    TrainableEntry, TrainingBatch, inventory, read,
 };
 use realsafe_plan::{Chosen, ParameterKind, TrainingSpec, Value};
 
+use crate::augmentation::Augmentation;
 use crate::checkpoint::Checkpoint;
 use crate::files::replace_bytes;
 use crate::metrics::{EpochMetrics, EpochTime, to_csv};
@@ -25,12 +27,13 @@ use crate::schedule::learning_rate;
 /// Test images that are classified at once.
 const EVALUATED: usize = 128;
 
-/// Streams of a run as a whole, told apart by the step of their key; step 0 belongs to samples.
+/// What the trainer draws, told apart by the step of the key; step 0 is what recipes draw.
 #[derive(Clone, Copy)]
 enum Draw {
     Weights = 1,
     Order = 2,
     Dropout = 3,
+    Augmentation = 4,
 }
 
 /// How the outside watches and stops a run.
@@ -136,7 +139,8 @@ pub fn train(
     let (checkpoint_file, identity) = (output.join("checkpoint.safetensors"), identity(spec, device));
     let (mut metrics, mut timings) = (Vec::new(), Vec::new());
     if let Some(checkpoint) = Checkpoint::read(&checkpoint_file, &identity)? {
-        run.network.restore(checkpoint.state).map_err(|error| {
+        let restored = run.network.restore(checkpoint.state);
+        restored.and_then(|()| run.recipe.restore(&checkpoint.recipe, device)).map_err(|error| {
             TrainingError::Invalid(format!("the checkpoint `{}` does not fit: {error}", checkpoint_file.display()))
         })?;
         (metrics, timings) = (checkpoint.metrics, checkpoint.timings);
@@ -150,7 +154,7 @@ pub fn train(
         metrics.push(row);
         timings.push(EpochTime { epoch: epoch + 1, seconds: start.elapsed().as_secs_f64() });
         let state = run.network.state().map_err(TrainingError::Device)?;
-        let checkpoint = Checkpoint { state, metrics, timings };
+        let checkpoint = Checkpoint { state, recipe: run.recipe.state()?, metrics, timings };
         checkpoint.write(&checkpoint_file, &identity)?;
         Checkpoint { metrics, timings, .. } = checkpoint;
         replace_bytes(&output.join("metrics.csv"), &to_csv(&metrics)?)?;
@@ -172,7 +176,8 @@ fn identity(spec: &TrainingSpec, device: &Device) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(anonymous.resolved().as_bytes());
     let defenses = spec.defenses.iter().map(|layer| &*layer.defense);
-    for chosen in [&*spec.data, &spec.model, &spec.recipe].into_iter().chain(defenses) {
+    let sources = spec.sources.iter().map(|source| &**source);
+    for chosen in [&*spec.data, &spec.model, &spec.recipe].into_iter().chain(defenses).chain(sources) {
         let digests: Vec<&str> = chosen.files.values().map(|file| file.blake3.as_str()).collect();
         hasher.update(format!("\n{} {}", chosen.component.revision, digests.join(" ")).as_bytes());
     }
@@ -186,6 +191,8 @@ struct Run<'a> {
     device: &'a Device,
     network: Box<dyn Trainable>,
     recipe: Box<dyn Recipe>,
+    sources: Vec<Arc<dyn Model>>,
+    augmentation: Augmentation,
     data: Box<dyn Dataset>,
     test: Option<Box<dyn Dataset>>,
     epochs: u32,
@@ -215,6 +222,8 @@ impl<'a> Run<'a> {
             device,
             network: preprocessed(network, &spec.defenses, locations)?,
             recipe: (recipe.build)(values),
+            sources: spec.sources.iter().map(|source| built(source, locations, device)).collect::<Result<_, _>>()?,
+            augmentation: Augmentation::from(values),
             data: dataset(&spec.data, locations)?,
             test: test_split(&spec.data).map(|test| dataset(&test, locations)).transpose()?,
             epochs: u32::try_from(values.count("epochs")).unwrap_or(u32::MAX),
@@ -222,49 +231,69 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Shows every sample once.
+    /// Shows every sample once, with as many updates of a batch as the recipe wants.
     fn epoch(&mut self, epoch: u32, watch: Watch<'_>) -> Result<EpochMetrics, TrainingError> {
         let seed = self.spec.seed;
         let mut order = self.spec.samples.clone();
         order.shuffle(&mut stream(key(seed, Draw::Order, epoch)));
         self.device.seed(stream(key(seed, Draw::Dropout, epoch)).random());
         let batches = order.len().div_ceil(self.batch_size);
-        let updates = f64::from(self.epochs) * batches as f64;
-        let rate = |batch: usize| {
-            let done = f64::from(epoch) * batches as f64 + batch as f64 + 0.5;
-            learning_rate(&self.spec.recipe.values, done / updates)
-        };
+        let values = &self.spec.recipe.values;
+        let replays = self.recipe.replays();
+        let updates = batches as f64 * replays as f64;
+        let mut done = f64::from(epoch) * updates;
+        let rate = |done: f64| learning_rate(values, (done + 0.5) / (f64::from(self.epochs) * updates));
+        let (first_rate, average_decay) = (rate(done), values.number("average-decay"));
         let (mut loss_sum, mut correct) = (0.0, 0);
         for (number, indices) in order.chunks(self.batch_size).enumerate() {
             if watch.cancelled.load(Ordering::Relaxed) {
                 return Err(TrainingError::Interrupted { done: epoch, epochs: self.epochs });
             }
-            let samples = self.data.read(indices).map_err(TrainingError::Invalid)?;
-            let images = upload(&samples, self.device);
-            let batch = TrainingBatch { images, labels: samples.labels, samples: indices.to_vec(), seed, epoch };
-            let objective = self.recipe.objective(&*self.network, &batch)?;
-            let loss = f64::from(read(objective.loss.clone().inner())?[0]);
-            if !loss.is_finite() {
-                return Err(TrainingError::Diverged { epoch: epoch + 1 });
+            let mut samples = self.data.read(indices).map_err(TrainingError::Invalid)?;
+            self.augmentation.apply(&mut samples, |row| {
+                stream(StreamKey { sample: indices[row].into(), ..key(seed, Draw::Augmentation, epoch) })
+            });
+            let batch = TrainingBatch {
+                images: upload(&samples, self.device),
+                labels: samples.labels,
+                samples: indices.to_vec(),
+                sources: self.sources.clone(),
+                seed,
+                epoch,
+            };
+            let mut loss = 0.0;
+            for _ in 0..replays {
+                let objective = self.recipe.objective(&*self.network, &batch)?;
+                loss = f64::from(read(objective.loss.clone().inner())?[0]);
+                if !loss.is_finite() {
+                    return Err(TrainingError::Diverged { epoch: epoch + 1 });
+                }
+                correct += count_correct(objective.logits.inner(), &batch.labels)?;
+                loss_sum += loss * indices.len() as f64;
+                let mut gradients = objective.loss.backward();
+                self.recipe.learn(&mut gradients)?;
+                self.network.update(rate(done), gradients);
+                done += 1.0;
+                if average_decay > 0.0 {
+                    // An average over few updates must forget the initial weights sooner.
+                    self.network.average(average_decay.min((1.0 + done) / (10.0 + done)));
+                }
             }
-            correct += count_correct(objective.logits.inner(), &batch.labels)?;
-            loss_sum += loss * indices.len() as f64;
-            self.network.update(rate(number), objective.loss.backward());
             (watch.progress)(Progress::Batch { epoch: epoch + 1, batch: number + 1, batches, loss });
         }
-        let total = order.len() as f64;
+        let total = order.len() as f64 * replays as f64;
         Ok(EpochMetrics {
             epoch: epoch + 1,
-            rate: rate(0),
+            rate: first_rate,
             train_loss: loss_sum / total,
             train_accuracy: correct as f64 / total,
             test_accuracy: self.test.as_deref().map(|test| self.accuracy(test)).transpose()?,
         })
     }
 
-    /// The share of a dataset that the network, in evaluation state, classifies correctly.
+    /// The share of a dataset that the network, as it would be saved, classifies correctly.
     fn accuracy(&self, dataset: &dyn Dataset) -> Result<f64, TrainingError> {
-        let model = self.network.snapshot();
+        let model = self.network.outcome();
         let indices: Vec<u32> = (0..dataset.len() as u32).collect();
         let mut correct = 0;
         for indices in indices.chunks(EVALUATED) {
@@ -294,6 +323,14 @@ fn dataset(chosen: &Chosen, locations: &Locations) -> Result<Box<dyn Dataset>, T
     let entry = inventory::iter::<DatasetEntry>().find(|entry| entry.component.id == chosen.component.id);
     let entry = entry.ok_or_else(|| not_linked(chosen))?;
     (entry.build)(&chosen.values, locations).map_err(TrainingError::Invalid)
+}
+
+/// A static network with its weights.
+fn built(chosen: &Chosen, locations: &Locations, device: &Device) -> Result<Arc<dyn Model>, TrainingError> {
+    let entry = inventory::iter::<ModelEntry>().find(|entry| entry.component.id == chosen.component.id);
+    let entry = entry.ok_or_else(|| not_linked(chosen))?;
+    let model = (entry.build)(&chosen.values, locations, device);
+    Ok(model.map_err(|error| TrainingError::Invalid(format!("the source `{}`: {error}", chosen.id)))?.into())
 }
 
 /// The same dataset with `split = "test"`, where it has that and another split is trained on.

@@ -79,15 +79,16 @@ impl Scope<'_> {
         }
     }
 
-    /// Reads the models, and compares their classes with the dataset's.
+    /// Reads the models of `[[key]]`, and compares their classes with the dataset's.
     pub(super) fn models(
         &mut self,
         top: &mut Fields<'_>,
+        key: &str,
         classes: Option<usize>,
         untrained: bool,
     ) -> Vec<Named<Arc<Chosen>>> {
         let mut models = Vec::new();
-        for node in self.elements(top, "model") {
+        for node in self.elements(top, key) {
             let Some(opened) = self.open(Kind::Model, node) else { continue };
             let Named { id, place, item } = self.close(opened, untrained);
             if let Some(chosen) = &item {
@@ -95,7 +96,7 @@ impl Scope<'_> {
             }
             models.push(Named { id, place, item: item.map(Arc::new) });
         }
-        self.check_unique("model", &models, "give one of them another `id`");
+        self.check_unique(key, &models, "give one of them another `id`");
         models
     }
 

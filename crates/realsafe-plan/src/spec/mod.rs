@@ -93,7 +93,7 @@ impl Scope<'_> {
         let header = self.header(top);
         let images = self.data(top);
         top.section("model", "[[model]]", &mut self.diagnostics);
-        let models = self.models(top, images.as_ref().map(|images| images.classes), false);
+        let models = self.models(top, "model", images.as_ref().map(|images| images.classes), false);
         let defenses = self.defenses(top);
         let threats = self.threats(top, images.as_ref().map(|images| images.shape));
         let attacks = self.attacks(top, &threats, &defenses, &models);

@@ -1,12 +1,14 @@
 //! `[training]`: a training run instead of an experiment.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::components::ids;
+use super::components::{Named, ids};
+use super::shapes::Shape;
 use super::{Scope, items, plugins, seed};
 use crate::diagnostic::Diagnostic;
 use crate::fields::Fields;
-use crate::{Kind, StackLayer, TrainingSpec};
+use crate::{Chosen, Kind, StackLayer, TrainingSpec, Traits};
 
 impl Scope<'_> {
     /// Reads a training spec.
@@ -20,7 +22,9 @@ impl Scope<'_> {
             let seed = opened.fields.read("seed", seed, &mut self.diagnostics).unwrap_or(0);
             (self.close(opened, false), title, seed)
         });
-        let models = self.models(top, images.as_ref().map(|images| images.classes), true);
+        let classes = images.as_ref().map(|images| images.classes);
+        let models = self.models(top, "model", classes, true);
+        let sources = self.models(top, "source", classes, false);
         let defenses = self.defenses(top);
         for layer in &defenses {
             let random = |layer: &StackLayer| layer.defense.component.defense().is_some_and(|traits| traits.randomised);
@@ -52,6 +56,7 @@ impl Scope<'_> {
         };
         let (recipe, title, seed) = recipe?;
         let images = images?;
+        self.check_sources(&recipe, &sources, images.shape);
         Some(TrainingSpec {
             id: recipe.id,
             title,
@@ -63,8 +68,34 @@ impl Scope<'_> {
             classes: images.classes,
             defenses: items(defenses)?,
             model: model?,
+            sources: items(sources)?,
             recipe: recipe.item?,
             device: run.device,
         })
+    }
+
+    /// Complains about sources that the recipe lacks or has no use for, and about those that cannot be attacked.
+    fn check_sources(&mut self, recipe: &Named<Chosen>, sources: &[Named<Arc<Chosen>>], images: Shape) {
+        let Some(component) = recipe.item.as_ref().map(|chosen| chosen.component) else { return };
+        match (matches!(component.traits, Traits::RecipeWithSources), sources.first()) {
+            (true, None) => {
+                let message = format!("`{}` needs static networks beside the one that it trains", component.id);
+                let help = "name one or more as [[source]], each with its `weights`, written like a [[model]]";
+                self.diagnostics.push(Diagnostic::at(&recipe.place, message).help(help));
+            }
+            (false, Some(source)) => {
+                let message = format!("`{}` has no use for a [[source]]", component.id);
+                self.diagnostics.push(Diagnostic::at(&source.place, message).help("remove it"));
+            }
+            _ => {}
+        }
+        for source in sources {
+            self.check_input(source, None, images);
+            let traits = source.item.as_ref().and_then(|chosen| chosen.component.model());
+            if traits.is_some_and(|traits| !traits.differentiable) {
+                let message = format!("`{}` has no gradients, and so cannot be attacked in training", source.id);
+                self.diagnostics.push(Diagnostic::at(&source.place, message));
+            }
+        }
     }
 }

@@ -1,7 +1,12 @@
 //! The recipes, one file each.
 
+mod alp;
+mod ensemble_at;
+mod fast_at;
+mod fgsm_at;
+mod free_at;
+mod label_smoothing;
+mod mart;
 mod pgd_at;
 mod standard;
-
-#[cfg(test)]
-pub(crate) use pgd_at::PgdTraining;
+mod trades;

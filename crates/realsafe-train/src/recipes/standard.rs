@@ -2,33 +2,54 @@
 //!
 //! ## What it does
 //! In every epoch the samples are shuffled and cut into batches; each batch lowers its mean softmax cross-entropy by one
-//! update. Images are shown as they are, without augmentation. The training accuracy is that on the batches, each
-//! before its update.
+//! update. Images are shown as they are, unless `augmentation` says otherwise. The training accuracy is that on the
+//! batches, each before its update.
+//!
+//! ## Cost
+//! A forward and a backward pass of each sample in each epoch.
 
-use burn::nn::loss::CrossEntropyLossConfig;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use realsafe_core::{Objective, Recipe, RecipeEntry, Stop, Trainable, TrainingBatch, inventory};
-use realsafe_plan::{Component, Origin, Traits};
+use realsafe_plan::{Component, Origin, Traits, Values};
 
-use crate::parameters::{
-    BATCH_SIZE, DECAY, EPOCHS, LEARNING_RATE, MILESTONES, MOMENTUM, OPTIMIZER, SCHEDULE, WEIGHT_DECAY,
-};
+use crate::losses::cross_entropy;
+use crate::parameters::{LABEL_SMOOTHING, recipe_parameters};
 
-/// The mean cross-entropy of images `[n, channels, height, width]` with the labels of a batch.
-pub(crate) fn cross_entropy(network: &dyn Trainable, images: Tensor<4>, batch: &TrainingBatch) -> Objective {
-    let images = images.autodiff();
-    let device = images.device();
-    let labels: Vec<i64> = batch.labels.iter().map(|&label| label.into()).collect();
-    let labels = Tensor::from_data(TensorData::from(labels.as_slice()), &device);
-    let logits = network.forward(images);
-    Objective { loss: CrossEntropyLossConfig::new().init(&device).forward(logits.clone(), labels), logits }
+/// The mean cross-entropy of images, whichever they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standard {
+    smoothing: f64,
 }
 
-struct Standard;
+impl Standard {
+    /// From the parameter `label-smoothing`.
+    pub(crate) fn from(values: &Values) -> Self {
+        Self { smoothing: values.number("label-smoothing") }
+    }
+
+    /// The objective for images `[n, channels, height, width]` with the labels of a batch.
+    pub(crate) fn of(self, images: Tensor<4>, network: &dyn Trainable, batch: &TrainingBatch) -> Objective {
+        let logits = network.forward(images.autodiff());
+        Objective { loss: cross_entropy(logits.clone(), &batch.labels, self.smoothing), logits }
+    }
+
+    /// `share` times the objective for clean images plus the rest of that for adversarial ones, whose logits it has.
+    pub(crate) fn mixture(
+        self,
+        share: f64,
+        adversarials: Tensor<4>,
+        network: &dyn Trainable,
+        batch: &TrainingBatch,
+    ) -> Objective {
+        let clean = self.of(batch.images.clone(), network, batch);
+        let adversarial = self.of(adversarials, network, batch);
+        Objective { loss: clean.loss * share + adversarial.loss * (1.0 - share), logits: adversarial.logits }
+    }
+}
 
 impl Recipe for Standard {
     fn objective(&self, network: &dyn Trainable, batch: &TrainingBatch) -> Result<Objective, Stop> {
-        Ok(cross_entropy(network, batch.images.clone(), batch))
+        Ok(self.of(batch.images.clone(), network, batch))
     }
 }
 
@@ -39,20 +60,10 @@ inventory::submit! {
             revision: 1,
             origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("standard.rs"),
-            parameters: &[
-                EPOCHS,
-                BATCH_SIZE,
-                OPTIMIZER,
-                LEARNING_RATE,
-                MOMENTUM,
-                WEIGHT_DECAY,
-                SCHEDULE,
-                MILESTONES,
-                DECAY,
-            ],
+            parameters: recipe_parameters![LABEL_SMOOTHING],
             example: "epochs = 10\nschedule = \"cosine\"",
             traits: Traits::Recipe,
         },
-        build: |_| Box::new(Standard),
+        build: |values| Box::new(Standard::from(values)),
     }
 }
