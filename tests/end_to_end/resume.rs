@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -44,6 +44,51 @@ fn killed_at_random_moments_it_resumes_to_the_same_bytes() {
         }
     }
     assert!(kills >= 12, "only {kills} runs were killed before their end");
+}
+
+#[test]
+fn training_killed_at_random_moments_ends_with_the_same_weights() {
+    let train = |folder: &Path| {
+        let mut arguments = vec!["train", "specs/training/digits-free-at.toml", "--out", argument(folder)];
+        for change in [
+            "data.samples=128",
+            "training.epochs=30",
+            "training.average-decay=0.9",
+            "training.augmentation=crop-flip",
+            "training.padding=1",
+            "training.warm-up=0.2",
+        ] {
+            arguments.extend(["--set", change]);
+        }
+        program(&arguments)
+    };
+    let finish = |folder: &Path| {
+        let output = train(folder).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let reference = tempfile::tempdir().unwrap();
+    let start = Instant::now();
+    finish(reference.path());
+    let whole = start.elapsed();
+    let mut random = ChaCha8Rng::seed_from_u64(11);
+    let mut halfway = 0;
+    for _ in 0..3 {
+        let folder = tempfile::tempdir().unwrap();
+        for _ in 0..5 {
+            let mut child = train(folder.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            std::thread::sleep(whole.mul_f64(random.random_range(0.1..0.4)));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let there = |file: &str| folder.path().join(file).exists();
+            halfway += usize::from(there("checkpoint.safetensors") && !there("weights.safetensors"));
+        }
+        finish(folder.path());
+        for file in ["weights.safetensors", "metrics.csv", "training.toml"] {
+            let read = |folder: &tempfile::TempDir| std::fs::read(folder.path().join(file)).unwrap();
+            assert!(read(&reference) == read(&folder), "{file} differs after being killed");
+        }
+    }
+    assert!(halfway >= 3, "only {halfway} runs were killed between two epochs");
 }
 
 #[cfg(unix)]
