@@ -272,10 +272,13 @@ fn exact_and_smooth_gradients_are_those_of_finite_differences() {
         // Away from the places where the functions have kinks.
         let images = pattern(2, shape(entry)) * 0.9 + 0.0473;
         if gradients.contains(&GradientMode::Exact) && !STEPS.contains(&id) {
-            let [pulled, measured] =
-                slopes(&images, &|images| defense.forward(images, &draws).unwrap(), &|images, cotangents| {
-                    defense.backward(images, cotangents, &draws).unwrap()
-                });
+            // A small step where weights change fast, and another colour may become the nearest.
+            let [pulled, measured] = slopes(
+                &images,
+                if id.starts_with("rand-") { 2e-4 } else { 2e-3 },
+                &|images| defense.forward(images, &draws).unwrap(),
+                &|images, cotangents| defense.backward(images, cotangents, &draws).unwrap(),
+            );
             assert!((pulled - measured).abs() < 5e-3 * (1.0 + measured.abs()), "{id}: {pulled} {measured}");
         }
         if gradients.contains(&GradientMode::Smooth) {

@@ -5,6 +5,7 @@ const BUILTIN: &[(&str, &[u8])] = &[
     ("digits-pgd-at", include_bytes!("../weights/digits-pgd-at.safetensors")),
     ("digits-standard", include_bytes!("../weights/digits-standard.safetensors")),
     ("digits-surrogate", include_bytes!("../weights/digits-surrogate.safetensors")),
+    ("digits-thermometer", include_bytes!("../weights/digits-thermometer.safetensors")),
 ];
 
 /// The safetensors file of that name, or nothing if there is none.

@@ -102,3 +102,40 @@ fn see(defense: &dyn Defense, mode: GradientMode, images: Tensor<4>) -> Tensor<4
     };
     seen + (stand_in.clone() - stand_in.detach())
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    /// Halves in steps of one, or gradually.
+    struct Halves;
+
+    impl Defense for Halves {
+        fn forward(&self, images: Tensor<4>, _: &Draws) -> Result<Tensor<4>, Stop> {
+            Ok((images * 0.5).floor())
+        }
+
+        fn smooth(&self, images: Tensor<4>, _: &Draws) -> Result<Tensor<4>, Stop> {
+            Ok(images * 0.5)
+        }
+    }
+
+    #[test]
+    fn what_is_seen_is_the_defense_and_the_gradient_is_that_of_the_mode() {
+        let seen_and_gradient = |mode| {
+            let images = Tensor::<1>::from_floats([1.0, 2.0, 5.0], &Device::flex()).reshape([1, 1, 1, 3]);
+            let leaf = images.autodiff().require_grad();
+            let seen = see(&Halves, mode, leaf.clone());
+            let values: Vec<f32> = seen.clone().inner().into_data().try_into_vec().unwrap();
+            assert_eq!(values, [0.0, 1.0, 2.0], "{mode:?}");
+            let mut gradients = (seen * 3.0 + leaf.clone() * 0.0).sum().backward();
+            leaf.grad_remove(&mut gradients).unwrap().into_data().try_into_vec::<f32>().unwrap()
+        };
+        assert_eq!(seen_and_gradient(GradientMode::Exact), [0.0; 3]);
+        assert_eq!(seen_and_gradient(GradientMode::Smooth), [1.5; 3]);
+        assert_eq!(seen_and_gradient(GradientMode::Identity), [3.0; 3]);
+        assert_eq!(seen_and_gradient(GradientMode::Blocked), [0.0; 3]);
+    }
+}

@@ -18,7 +18,7 @@ use realsafe_plan::{
 };
 use safetensors::SafeTensors;
 use tempfile::TempDir;
-use {realsafe_data as _, realsafe_models as _};
+use {realsafe_data as _, realsafe_defenses as _, realsafe_models as _};
 
 use crate::adversary::{Adversary, Aim, Start};
 use crate::parameters::optimizer;
@@ -357,4 +357,21 @@ fn the_built_in_networks_are_accurate_and_pgd_training_helps() {
     let (standard, trained) = (measure("builtin:digits-standard", 0.2), measure("builtin:digits-pgd-at", 0.2));
     assert!(standard.0 >= 0.97 && trained.0 >= 0.93, "{standard:?} {trained:?}");
     assert!(standard.1 <= 0.2 && trained.1 >= standard.1 + 0.3, "{standard:?} {trained:?}");
+}
+
+#[test]
+fn networks_are_trained_behind_defenses() {
+    let short = ["data.samples=300", "training.epochs=6"];
+    let (_, plain) = trained(&spec("digits-thermometer.toml", &short));
+    assert!(plain.epochs[5].test_accuracy > Some(0.7), "{plain:?}");
+    // An adversarial recipe sees the gradient of the mode: without any, only its random start moves.
+    let adversarial = |gradient: &str| {
+        let mut overrides = short.map(str::to_owned).to_vec();
+        let keys = ["use=pgd-at", "eps=0.2", "step-size=0.05"].map(|key| format!("training.{key}"));
+        overrides.extend(keys.into_iter().chain([format!("defense.thermometer.gradient={gradient}")]));
+        let overrides: Vec<&str> = overrides.iter().map(String::as_str).collect();
+        trained(&spec("digits-thermometer.toml", &overrides)).1.epochs[5].train_loss
+    };
+    let (followed, hidden) = (adversarial("smooth"), adversarial("blocked"));
+    assert!(followed > 1.2 * hidden, "{followed} {hidden}");
 }

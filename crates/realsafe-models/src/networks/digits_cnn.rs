@@ -2,7 +2,8 @@
 //!
 //! Two convolutions of 3x3 (16 and 32 channels, padding 1), each followed by a relu; max-pooling of 2; a linear layer
 //! of 64, relu; a linear layer of 10. It has 38,250 parameters, takes images `[1, 8, 8]` as the dataset `digits`
-//! provides them, gives 10 logits, and is made to be trained and attacked in seconds on a CPU.
+//! provides them, gives 10 logits, and is made to be trained and attacked in seconds on a CPU. Behind defenses that give more
+//! channels, set `channels`.
 //!
 //! State-dict keys: `conv1`, `conv2`, `linear1`, `linear2`, each with `weight` and `bias`.
 //!
@@ -16,7 +17,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
-use realsafe_plan::{Component, ModelTraits, Origin, Traits, Values};
+use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
 use crate::layers::{WEIGHTS, convolution, linear_by_rows, max_pool};
 use crate::network::{Network, build};
@@ -31,9 +32,9 @@ struct DigitsCnn {
 }
 
 impl Network for DigitsCnn {
-    fn new(_: &Values, device: &Device) -> Self {
+    fn new(values: &Values, device: &Device) -> Self {
         Self {
-            conv1: convolution([1, 16], 3, 1, 1).init(device),
+            conv1: convolution([channels(values), 16], 3, 1, 1).init(device),
             conv2: convolution([16, 32], 3, 1, 1).init(device),
             linear1: LinearConfig::new(32 * 4 * 4, 64).init(device),
             linear2: LinearConfig::new(64, 10).init(device),
@@ -49,6 +50,11 @@ impl Network for DigitsCnn {
     }
 }
 
+/// How many channels its images have.
+fn channels(values: &Values) -> usize {
+    if values.is_set("channels") { values.count("channels") as usize } else { 1 }
+}
+
 inventory::submit! {
     ModelEntry {
         component: Component {
@@ -56,9 +62,18 @@ inventory::submit! {
             revision: 1,
             origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("digits_cnn.rs"),
-            parameters: &[WEIGHTS],
+            parameters: &[
+                Parameter {
+                    name: "channels",
+                    kind: ParameterKind::Count { minimum: 1, maximum: 4096 },
+                    unit: "",
+                    fallback: Fallback::Unset,
+                    documentation: "How many channels the images have; 1, unless it is set.",
+                },
+                WEIGHTS,
+            ],
             example: "weights = \"builtin:digits-standard\"",
-            traits: Traits::Model(ModelTraits { input: &|_| Ok([1, 8, 8]), classes: &|_| Ok(10), differentiable: true, randomised: &|_| false }),
+            traits: Traits::Model(ModelTraits { input: &|values| Ok([channels(values), 8, 8]), classes: &|_| Ok(10), differentiable: true, randomised: &|_| false }),
         },
         build: &build::<DigitsCnn>,
     }

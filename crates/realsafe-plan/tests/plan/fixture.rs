@@ -159,6 +159,31 @@ static BIT_DEPTH: Component = component(
     }),
 );
 
+/// A defense that changes the shape of images, and takes no small ones.
+static LEVELS: Component = component(
+    "levels",
+    &[parameter("levels", ParameterKind::Count { minimum: 1, maximum: 256 }, Fallback::Value("3"))],
+    Traits::Defense(DefenseTraits {
+        gradients: &[GradientMode::Smooth, GradientMode::Blocked],
+        randomised: false,
+        output: |values, [channels, height, width]| match channels * values.count("levels") as usize {
+            channels if channels < 300 => Ok([channels, height, width]),
+            _ => Err("so many channels are too many".to_owned()),
+        },
+    }),
+);
+
+/// A defense that draws random numbers, from images of a dataset.
+static COLLAGE: Component = component(
+    "collage",
+    &[parameter("images", ParameterKind::Dataset, Fallback::Required)],
+    Traits::Defense(DefenseTraits {
+        gradients: &[GradientMode::Identity],
+        randomised: true,
+        output: DefenseTraits::SAME_SHAPE,
+    }),
+);
+
 const WEIGHTS: Parameter = parameter("weights", ParameterKind::File, Fallback::Required);
 
 static CNN: Component = component(
@@ -213,8 +238,20 @@ static STANDARD: Component = component(
 
 pub(crate) fn catalogue() -> Catalogue {
     let attacks = [&PGD, &TRANSFER, &SQUARE, &BOUNDARY, &CHAIN, &BUNDLE];
-    let others =
-        [&JPEG, &BIT_DEPTH, &CNN, &CNN_RGB, &ORACLE, &PICTURES, &STANDARD, &CROSS_ENTROPY, &SHARPENED, &CROWDED];
+    let others = [
+        &JPEG,
+        &BIT_DEPTH,
+        &LEVELS,
+        &COLLAGE,
+        &CNN,
+        &CNN_RGB,
+        &ORACLE,
+        &PICTURES,
+        &STANDARD,
+        &CROSS_ENTROPY,
+        &SHARPENED,
+        &CROWDED,
+    ];
     Catalogue::new(attacks.into_iter().chain(others)).unwrap()
 }
 

@@ -49,6 +49,8 @@ wrong! {
     wrong_chains: "wrong-chains";
     empty_file: "empty-file";
     wrong_training: "wrong-training";
+    wrong_training_defenses: "wrong-training-defenses";
+    wrong_shapes: "wrong-shapes";
     no_such_file: "no-such-file";
     wrong_plugins: "wrong-plugins";
     wrong_overrides: "fine" [

@@ -1,8 +1,8 @@
 //! What specs mean.
 
 use realsafe_plan::{
-    Aim, Budget, Claim, Cost, CurveAxis, Document, Facet, GradientMode, Norm, Number, Plan, Relation, Success, expand,
-    load_spec, plugins_of_spec,
+    Aim, Budget, Claim, Cost, CurveAxis, Document, Experiment, Facet, GradientMode, Norm, Number, Plan, Relation,
+    Success, expand, load_spec, plugins_of_spec,
 };
 
 use crate::fixture::{FULL, catalogue, environment, experiment, load, training};
@@ -329,4 +329,37 @@ fn files_count_by_their_content() {
     write("pictures.bin", "plain");
     assert_eq!(load("one.weights").data.files.keys().collect::<Vec<_>>(), ["pictures.bin"]);
     assert_ne!(key("one.weights"), before);
+}
+
+/// An experiment with these defenses.
+fn behind(defenses: &str) -> Experiment {
+    let text = format!(
+        "experiment.id = \"behind\"\ndata = {{ use = \"pictures\", samples = 5 }}\n\
+         model = [{{ use = \"cnn\", weights = \"cnn.weights\" }}]\nthreat = {{ norm = \"linf\", eps = 0.1 }}\n\
+         attack = [{{ use = \"pgd\" }}]\ndefense = [{defenses}]\n"
+    );
+    experiment(&text, &[])
+}
+
+#[test]
+fn a_dataset_can_be_a_parameter_and_its_files_count() {
+    let spec = behind("{ use = \"collage\", images = { use = \"pictures\", split = \"test\" } }");
+    let images = spec.defenses[0].defense.values.component("images");
+    assert_eq!((images.component.id, images.values.text("split")), ("pictures", "test"));
+    assert_eq!(images.files.keys().collect::<Vec<_>>(), ["pictures.bin"]);
+    let key = |spec: &Experiment| expand(spec, "flex")[0].key.clone();
+    assert_eq!(key(&spec), key(&behind("{ use = \"collage\", images = \"pictures\" }")));
+    assert_eq!(key(&spec), key(&experiment(&spec.resolved(), &[])));
+}
+
+#[test]
+fn shapes_are_followed_through_defenses() {
+    let spec = behind("{ use = \"levels\", levels = 1 }");
+    assert_eq!(spec.defenses[0].gradient, GradientMode::Smooth);
+    let spec = training(
+        "training = { id = \"behind\", use = \"standard\" }\ndata.use = \"pictures\"\nmodel = [{ use = \"cnn\" }]\n\
+         defense = [{ use = \"levels\", levels = 1, gradient = \"blocked\" }]\n",
+    );
+    assert_eq!(spec.defenses[0].gradient, GradientMode::Blocked);
+    assert_eq!(training(&spec.resolved()).resolved(), spec.resolved());
 }
