@@ -8,7 +8,7 @@ that $REALSAFE_MODELS names. What is there already is kept. With `full`, the wid
 
 Every tensor is drawn, running statistics and scales too. Statistics are what random images give, and then changed, so
 that neither activations nor logits vanish or explode. Logits, and the gradients of their products with drawn cotangents,
-are computed in double precision. Where torchvision lacks a network, it is written here from its paper.
+are computed in double precision, at images around which the gradient does not jump. Where torchvision lacks a network, it is written here from its paper.
 """
 
 import csv
@@ -344,22 +344,22 @@ NETWORKS = [
      'depth = "18"; stem = "cifar"; classes = 10', 32, 2),
     ("resnet-50-cifar", lambda: small_resnet(50), CIFAR, KUANGLIU, "resnet",
      f'depth = "50"; stem = "cifar"; classes = 10; {MEANS}', 32, 1),
-    ("resnet-18", torchvision.models.resnet18, IMAGENET, None, "resnet", 'depth = "18"', 224, 1),
-    ("resnet-34", torchvision.models.resnet34, IMAGENET, None, "resnet", 'depth = "34"; size = 64', 64, 2),
-    ("resnet-50", torchvision.models.resnet50, IMAGENET, ROBUSTNESS, "resnet", 'depth = "50"; size = 64', 64, 2),
-    ("resnet-101", torchvision.models.resnet101, IMAGENET, None, "resnet", 'depth = "101"; size = 64', 64, 2),
-    ("resnet-152", torchvision.models.resnet152, IMAGENET, None, "resnet", 'depth = "152"; size = 64', 64, 2),
+    ("resnet-18", torchvision.models.resnet18, IMAGENET, None, "resnet", 'depth = "18"; size = 72', 72, 1),
+    ("resnet-34", torchvision.models.resnet34, IMAGENET, None, "resnet", 'depth = "34"; size = 40', 40, 2),
+    ("resnet-50", torchvision.models.resnet50, IMAGENET, ROBUSTNESS, "resnet", 'depth = "50"; size = 40', 40, 2),
+    ("resnet-101", torchvision.models.resnet101, IMAGENET, None, "resnet", 'depth = "101"; size = 32', 32, 2),
+    ("resnet-152", torchvision.models.resnet152, IMAGENET, None, "resnet", 'depth = "152"; size = 32', 32, 2),
     ("wide-resnet-50-2", torchvision.models.wide_resnet50_2, IMAGENET, None, "resnet",
-     'depth = "50"; width = 2; size = 64', 64, 2),
+     'depth = "50"; width = 2; size = 40', 40, 1),
     ("vgg-11", lambda: vgg("vgg11", 32), None, None, "vgg", 'depth = "11"; features = 32; classes = 10; size = 64', 64, 2),
-    ("vgg-16", lambda: vgg("vgg16", 32), None, None, "vgg", 'depth = "16"; features = 32; classes = 10', 224, 1),
+    ("vgg-16", lambda: vgg("vgg16", 32), None, None, "vgg", 'depth = "16"; features = 32; classes = 10; size = 64', 64, 1),
     ("vgg-13-bn", lambda: vgg("vgg13_bn", 32), None, None, "vgg",
-     'depth = "13"; batch-norm = true; features = 32; classes = 10; size = 96', 96, 2),
+     'depth = "13"; batch-norm = true; features = 32; classes = 10; size = 48', 48, 2),
     ("vgg-16-bn-cifar", lambda: vgg("vgg16_bn"), CIFAR, None, "vgg",
      f'depth = "16"; batch-norm = true; head = "linear"; classes = 10; size = 32; {MEANS}', 32, 3),
     ("vgg-19-bn", lambda: vgg("vgg19_bn", 32), None, None, "vgg",
      'depth = "19"; batch-norm = true; features = 32; classes = 10; size = 32', 32, 3),
-    ("inception-v3", inception, IMAGENET, None, "inception-v3", "classes = 10", 299, 1),
+    ("inception-v3-107", inception, IMAGENET, None, "inception-v3", "classes = 10; size = 107", 107, 1),
     ("inception-v3-75", lambda: inception(False), IMAGENET, None, "inception-v3", "classes = 10; size = 75", 75, 2),
     ("wide-resnet-28-10", lambda: Wide(28, 10), None, None, "wide-resnet", 'depth = "28"; width = 10', 32, 1),
     ("wide-resnet-34-10", lambda: Wide(34, 10, unused=True), None, None, "wide-resnet", 'depth = "34"; width = 10', 32, 1),
@@ -392,7 +392,8 @@ LISTED = [
 
 def randomise(network, images):
     """Draws every tensor, and gives logits a deviation of one."""
-    for module in network.modules():
+    # What blocks hold comes before them.
+    for module in reversed(list(network.modules())):
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             nn.init.normal_(module.weight, 0, (2 / module.weight[0].numel()) ** 0.5)
             if module.bias is not None:
@@ -401,6 +402,11 @@ def randomise(network, images):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, 0, 0.2)
             module.momentum = 1.0
+        if hasattr(module, "conv2") and hasattr(module, "bn2"):
+            # The end of a residual branch; small, such that deep networks do not amplify what rounding does.
+            last = "3" if hasattr(module, "conv3") else "2"
+            nn.init.normal_(getattr(module, f"conv{last}").weight, 0, 0.5 / getattr(module, f"conv{last}").weight[0].numel() ** 0.5)
+            nn.init.uniform_(getattr(module, f"bn{last}").weight, 0.2, 0.5)
     with torch.no_grad():
         network.train()(images)
         for module in network.modules():
@@ -412,6 +418,28 @@ def randomise(network, images):
         last.weight /= network.eval()(images).std()
 
 
+def differentiate(network, images, cotangents):
+    images = images.clone().requires_grad_()
+    logits = network(images)
+    (logits * cotangents.to(logits.dtype)).sum().backward()
+    return logits.detach(), images.grad
+
+
+def smooth(network, count, size):
+    """Images around which the gradient does not jump, as it does where a relu or a maximum changes over, with logits,
+    cotangents and gradient. Rounding alone would make such a jump."""
+    for _ in range(100):
+        images = torch.rand(count, 3, size, size).double()
+        logits = network(images)
+        cotangents = torch.randn(logits.shape).double()
+        logits, gradient = differentiate(network, images, cotangents)
+        others = (images + 2e-6 * torch.randn_like(images) for _ in range(2))
+        jumps = (differentiate(network, other, cotangents)[1] - gradient for other in others)
+        if all(jump.abs().max() < 5e-5 * gradient.abs().max() for jump in jumps):
+            return {"images": images, "cotangents": cotangents, "logits": logits, "gradient": gradient}
+    sys.exit("error: the gradient jumps everywhere")
+
+
 def export(folder, name, build, normalisation, rename, component, parameters, size, count):
     row = [name, component, parameters.replace("; ", "\n")]
     if (folder / f"{name}-expected.pt").exists():
@@ -419,16 +447,13 @@ def export(folder, name, build, normalisation, rename, component, parameters, si
     torch.manual_seed(sum(name.encode()))
     bare = build()
     network = Normalised(bare, *normalisation) if normalisation else bare
-    randomise(network, torch.rand(3, 3, size, size))
-    network.double()
-    images = torch.rand(count, 3, size, size).double().requires_grad_()
-    logits = network(images)
-    cotangents = torch.randn(logits.shape).double()
-    (logits * cotangents).sum().backward()
+    randomise(network, torch.rand(4, 3, size, size))
+    network.double().requires_grad_(False)
+    expected = smooth(network, count, size)
     state = {(rename or str)(key): value.float() for key, value in bare.state_dict().items()}
     torch.save(state, folder / f"{name}.pt")
-    expected = {"images": images, "cotangents": cotangents, "logits": logits, "gradient": images.grad}
-    torch.save({key: value.detach().float().contiguous() for key, value in expected.items()}, folder / f"{name}-expected.pt")
+    torch.save({key: value.float().contiguous() for key, value in expected.items()}, folder / f"{name}-expected.pt")
+    print(f"exported {name}", flush=True)
     return row
 
 
@@ -437,7 +462,7 @@ def main(arguments):
         for build, rename, component, parameters in LISTED:
             with torch.device("meta"):
                 network = build()
-            print(f"= {component} | {parameters}")
+            print(f"# {component} {parameters}".rstrip())
             for key, value in network.state_dict().items():
                 print(f"{(rename or str)(key)}:", *value.shape)
         return
@@ -450,7 +475,6 @@ def main(arguments):
         table.writerow(["name", "component", "parameters"])
         for network in NETWORKS + (FULL if arguments[1:] == ["full"] else []):
             table.writerow(export(folder, *network))
-            print(f"exported {network[0]}", flush=True)
 
 
 main(sys.argv[1:])
