@@ -1,12 +1,13 @@
-//! What several networks share: convolutions, linear layers that keep rows apart, folding, normalisation.
+//! What several networks share: convolutions, linear layers that keep rows apart, folding, normalisation, parameters.
 
 use burn::module::Param;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, Linear, PaddingConfig2d};
+use burn::tensor::activation::{leaky_relu, relu, silu};
 use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
 use burn::tensor::{Device, Tensor, TensorData};
-use realsafe_plan::{Fallback, Parameter, ParameterKind};
+use realsafe_plan::{Fallback, Parameter, ParameterKind, Values};
 
 /// Rows that a linear layer multiplies at once.
 const ROWS: usize = 8;
@@ -20,11 +21,105 @@ pub(crate) const WEIGHTS: Parameter = Parameter {
     documentation: "Trained weights: `.safetensors`, or a PyTorch checkpoint (`.pt`, `.pth`, `.th`) of which only tensors are read; only a network that is to be trained goes without",
 };
 
+/// Means and deviations of ImageNet's channels, as torchvision's weights want them.
+pub(crate) const IMAGENET: [[f64; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
+
+/// What is subtracted from images; see [`Normalisation::of`].
+pub(crate) const MEAN: Parameter = Parameter {
+    name: "mean",
+    kind: ParameterKind::Numbers { minimum: 0.0, maximum: 1.0 },
+    unit: "pixel value per channel",
+    fallback: Fallback::Unset,
+    documentation: "What is subtracted from the channels red, green, blue; unset, nothing",
+};
+
+/// What images are divided by; see [`Normalisation::of`].
+pub(crate) const DEVIATION: Parameter = Parameter {
+    name: "deviation",
+    kind: ParameterKind::Numbers { minimum: 1e-6, maximum: 1e6 },
+    unit: "pixel value per channel",
+    fallback: Fallback::Unset,
+    documentation: "What the channels are divided by after that; unset, by 1",
+};
+
+/// How many classes a network knows.
+pub(crate) const fn classes(usual: &'static str) -> Parameter {
+    Parameter {
+        name: "classes",
+        kind: ParameterKind::Count { minimum: 2, maximum: 100_000 },
+        unit: "",
+        fallback: Fallback::Value(usual),
+        documentation: "How many logits it gives",
+    }
+}
+
+/// How large the images are that a network takes.
+pub(crate) const fn size(minimum: u64, usual: &'static str) -> Parameter {
+    Parameter {
+        name: "size",
+        kind: ParameterKind::Count { minimum, maximum: 1024 },
+        unit: "pixels",
+        fallback: Fallback::Value(usual),
+        documentation: "Width and height of the images it takes; weights do not depend on it",
+    }
+}
+
+/// The shape of colour images of a size, or what is wrong with the normalisation of its channels.
+pub(crate) fn colour(values: &Values, size: usize) -> Result<[usize; 3], String> {
+    for name in [MEAN.name, DEVIATION.name] {
+        if values.is_set(name) && values.numbers(name).len() != 3 {
+            return Err(format!("`{name}` needs three numbers, one each for red, green and blue"));
+        }
+    }
+    Ok([3, size, size])
+}
+
 /// The configuration of a square convolution with `padding` zeros on every side and a bias.
 pub(crate) fn convolution(channels: [usize; 2], kernel: usize, stride: usize, padding: usize) -> Conv2dConfig {
     Conv2dConfig::new(channels, [kernel, kernel])
         .with_stride([stride, stride])
         .with_padding(PaddingConfig2d::Explicit(padding, padding, padding, padding))
+}
+
+/// The configuration of a 3x3 convolution without bias that pads images of even size as TensorFlow's `SAME` does: with stride
+/// 2, a row below and a column to the right.
+pub(crate) fn convolution_same(channels: [usize; 2], stride: usize) -> Conv2dConfig {
+    let before = if stride == 1 { 1 } else { 0 };
+    convolution(channels, 3, stride, 1).with_bias(false).with_padding(PaddingConfig2d::Explicit(before, before, 1, 1))
+}
+
+/// A function that is applied to every activation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Activation {
+    /// Nothing below zero.
+    Relu,
+    /// Below zero, a tenth.
+    LeakyRelu,
+    /// The activation times its sigmoid.
+    Swish,
+}
+
+impl Activation {
+    pub(crate) fn forward(self, hidden: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Relu => relu(hidden),
+            Self::LeakyRelu => leaky_relu(hidden, 0.1),
+            Self::Swish => silu(hidden),
+        }
+    }
+}
+
+/// Applies the batch norm, if it has not been folded.
+pub(crate) fn normalised(hidden: Tensor<4>, norm: &Option<BatchNorm>) -> Tensor<4> {
+    match norm {
+        Some(norm) => norm.forward(hidden),
+        None => hidden,
+    }
+}
+
+/// The mean of every channel over all positions: `[n, channels]`.
+pub(crate) fn global_mean(hidden: Tensor<4>) -> Tensor<2> {
+    hidden.flatten::<3>(2, 3).mean_dim(2).squeeze_dim(2)
 }
 
 /// The end of a residual branch: its values as they are, its gradient multiplied by `decay` where there is one.
@@ -92,6 +187,18 @@ impl Normalisation {
         Self { mean, deviation }
     }
 
+    /// That of the parameters [`MEAN`] and [`DEVIATION`]: three numbers each, where unset zeros and ones.
+    pub(crate) fn of(values: &Values) -> Self {
+        let numbers = |name: &str, usual: f64| match values.is_set(name) {
+            true => values.numbers(name),
+            false => vec![usual; 3],
+        };
+        match values.is_set(MEAN.name) || values.is_set(DEVIATION.name) {
+            true => Self::new(numbers(MEAN.name, 0.0), numbers(DEVIATION.name, 1.0)),
+            false => Self::default(),
+        }
+    }
+
     /// Normalises images `[n, channels, height, width]`.
     pub(crate) fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         if self.mean.is_empty() {
@@ -101,6 +208,19 @@ impl Normalisation {
         (images - channels(&self.mean, &device))
             * channels(&self.deviation.iter().map(|d| 1.0 / d).collect::<Vec<_>>(), &device)
     }
+}
+
+/// Makes the pixels of each image have mean 0 and deviation 1, as TensorFlow's `per_image_standardization` does with pixels
+/// from 0 to 255: there the deviation counts as at least one over the root of how many pixels there are.
+pub(crate) fn standardised(images: Tensor<4>) -> Tensor<4> {
+    let [count, channels, height, width] = images.dims();
+    let pixels = channels * height * width;
+    let flat: Tensor<2> = images.flatten(1, 3);
+    let centred = flat.clone() - flat.mean_dim(1);
+    let least = 1.0 / (255.0 * (pixels as f64).sqrt());
+    // Clamped before the root, whose derivative at zero is infinite.
+    let deviation = centred.clone().square().mean_dim(1).clamp_min(least * least).sqrt();
+    (centred / deviation).reshape([count, channels, height, width])
 }
 
 fn channels(values: &[f64], device: &Device) -> Tensor<4> {

@@ -8,6 +8,7 @@ mod builtin;
 mod layers;
 mod network;
 mod networks;
+mod sequence;
 mod training;
 mod weights;
 

@@ -14,6 +14,9 @@ pub(crate) trait Network: Module + Send + Sync + 'static {
     /// Regular expressions and their replacements, applied in order, that turn the keys of known checkpoints into ours.
     const RENAMES: &'static [(&'static str, &'static str)] = &[];
 
+    /// Beginnings of keys, after the replacements, that known checkpoints have and the network does not need.
+    const UNUSED: &'static [&'static str] = &[];
+
     /// The network with untrained weights.
     fn new(values: &Values, device: &Device) -> Self;
 

@@ -13,8 +13,17 @@ use realsafe_core::Locations;
 use crate::builtin::{builtin_names, builtin_weights};
 use crate::network::Network;
 
-/// Prefixes that training scripts leave in front of every key.
-const WRAPPERS: [(&str, &str); 2] = [(r"^state_dict\.", ""), (r"^module\.", "")];
+/// Prefixes that training scripts and the packages `robustness` and RobustBench leave in front of every key.
+const WRAPPERS: [(&str, &str); 3] =
+    [(r"^(state_dict|model_state_dict|model)\.", ""), (r"^module\.", ""), (r"^model\.", "")];
+
+/// Whether a key, without prefixes, is of something that the same leave beside the weights: counters of batch norms, a second
+/// copy of the network inside an attack, and buffers for the normalisation of channels, which here is a matter of parameters.
+fn is_beside(key: &str) -> bool {
+    key.ends_with("num_batches_tracked")
+        || ["attacker.", "normalize.", "normalizer."].iter().any(|start| key.starts_with(start))
+        || ["mean", "std", "mu", "sigma"].contains(&key)
+}
 
 /// Where weights come from.
 #[derive(Debug)]
@@ -88,12 +97,10 @@ impl Source {
 /// # Errors
 /// A message that names the file and each key that is missing, unused or of the wrong shape.
 pub(crate) fn load<N: Network>(network: &mut N, source: &Source) -> Result<(), String> {
-    let mut tensors = source.tensors()?;
-    // A counter that BatchNorm of PyTorch keeps beside its statistics and needs for nothing.
-    tensors.retain(|tensor| !tensor.name.ends_with("num_batches_tracked"));
     let renames = WRAPPERS.iter().chain(N::RENAMES).copied();
     let remapper = KeyRemapper::from_pattern_iter(renames).map_err(|error| error.to_string())?;
-    let (tensors, names) = remapper.remap(tensors);
+    let (mut tensors, names) = remapper.remap(source.tensors()?);
+    tensors.retain(|tensor| !is_beside(&tensor.name) && !N::UNUSED.iter().any(|start| tensor.name.starts_with(start)));
     let adapter = ChainAdapter::new(PyTorchToBurnAdapter, FloatCastAdapter::to(DType::F32));
     let result = network.apply(tensors, None, Some(Box::new(adapter)), true);
     let problems = problems(&result, &names);
@@ -108,6 +115,7 @@ pub(crate) fn save<N: Network>(network: &N, path: &Path) -> Result<(), String> {
     let mut store = SafetensorsStore::from_file(path)
         .with_to_adapter(BurnToPyTorchAdapter)
         .clear_metadata()
+        .skip_enum_variants(true)
         .map_indices_contiguous(false)
         .overwrite(true);
     network

@@ -26,7 +26,10 @@ use burn::tensor::{Device, Tensor};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
 use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
-use crate::layers::{Normalisation, WEIGHTS, convolution, damped, fold, linear_by_rows};
+use crate::layers::{
+    DEVIATION, MEAN, Normalisation, WEIGHTS, classes, colour, convolution, damped, fold, global_mean, linear_by_rows,
+    normalised,
+};
 use crate::network::{Network, build};
 use crate::training::trainable;
 
@@ -115,14 +118,6 @@ fn every_second_pixel(images: Tensor<4>) -> Tensor<4> {
     avg_pool2d(images, AvgPoolOptions { stride: [2, 2], ..AvgPoolOptions::new([1, 1]) })
 }
 
-/// Applies the batch norm, if it has not been folded.
-fn normalised(hidden: Tensor<4>, norm: &Option<BatchNorm>) -> Tensor<4> {
-    match norm {
-        Some(norm) => norm.forward(hidden),
-        None => hidden,
-    }
-}
-
 impl Network for CifarResNet {
     const RENAMES: &'static [(&'static str, &'static str)] = &[
         (r"^conv_1_3x3\.", "conv1."),
@@ -146,7 +141,7 @@ impl Network for CifarResNet {
             std::iter::once(first).chain(others).collect()
         };
         Self {
-            normalisation: Normalisation::new(values.numbers("mean"), values.numbers("deviation")),
+            normalisation: Normalisation::of(values),
             conv1: convolution([3, 16], 3, 1, 1).with_bias(false).init(device),
             bn1: Some(BatchNormConfig::new(16).init(device)),
             layer1: layer(16, 16),
@@ -161,8 +156,7 @@ impl Network for CifarResNet {
         let hidden = relu(normalised(hidden, &self.bn1));
         let blocks = self.layer1.iter().chain(&self.layer2).chain(&self.layer3);
         let hidden = blocks.fold(hidden, |hidden, block| block.forward(hidden));
-        let pooled = hidden.flatten::<3>(2, 3).mean_dim(2).squeeze_dim(2);
-        linear_by_rows(&self.linear, pooled)
+        linear_by_rows(&self.linear, global_mean(hidden))
     }
 
     fn with_residual_decay(mut self, decay: f64) -> Option<Self> {
@@ -203,31 +197,13 @@ inventory::submit! {
                     fallback: Fallback::Value("pad-even"),
                     documentation: "What takes the input around the first block of a stage",
                 },
-                Parameter {
-                    name: "mean",
-                    kind: ParameterKind::Numbers { minimum: 0.0, maximum: 1.0 },
-                    unit: "pixel value per channel",
-                    fallback: Fallback::Unset,
-                    documentation: "What is subtracted from the channels red, green, blue; unset, nothing",
-                },
-                Parameter {
-                    name: "deviation",
-                    kind: ParameterKind::Numbers { minimum: 1e-6, maximum: 1e6 },
-                    unit: "pixel value per channel",
-                    fallback: Fallback::Unset,
-                    documentation: "What the channels are divided by after that; unset, by 1",
-                },
-                Parameter {
-                    name: "classes",
-                    kind: ParameterKind::Count { minimum: 2, maximum: 100_000 },
-                    unit: "",
-                    fallback: Fallback::Value("10"),
-                    documentation: "How many logits it gives",
-                },
+                MEAN,
+                DEVIATION,
+                classes("10"),
             ],
             example: "depth = \"20\"\nshortcut = \"pad-behind\"\nweights = \"weights/cifar10-resnet20-pgd-at.pth\"",
             traits: Traits::Model(ModelTraits {
-                input: &|_| Ok([3, 32, 32]),
+                input: &|values| colour(values, 32),
                 classes: &|values| Ok(values.count("classes") as usize),
                 differentiable: true,
                 randomised: &|_| false,

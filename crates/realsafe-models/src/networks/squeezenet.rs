@@ -26,7 +26,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
 use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
-use crate::layers::{Normalisation, WEIGHTS, convolution};
+use crate::layers::{Normalisation, WEIGHTS, convolution, global_mean};
 use crate::network::{Network, build};
 use crate::training::trainable;
 
@@ -110,8 +110,7 @@ impl Network for SqueezeNet {
                 hidden = pool(hidden);
             }
         }
-        let hidden = relu(self.conv10.forward(hidden));
-        hidden.flatten::<3>(2, 3).mean_dim(2).squeeze_dim(2)
+        global_mean(relu(self.conv10.forward(hidden)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Every network, as models and trainers see it.
 
 mod assets;
+mod exported;
 mod files;
 mod networks;
 
@@ -12,17 +13,30 @@ use realsafe_plan::{Catalogue, Environment, Values, parse_component};
 use crate::builtin_weights;
 
 /// Tables that between them reach every network and variant.
-const NETWORKS: [(&str, &str); 10] = [
+const NETWORKS: [(&str, &str); 23] = [
     ("cifar-resnet", "depth = \"20\"\nmean = [0.5, 0.4, 0.3]\ndeviation = [0.2, 0.3, 0.2]"),
     ("cifar-resnet", "depth = \"20\"\nshortcut = \"pad-behind\""),
     ("cifar-resnet", "depth = \"20\"\nshortcut = \"convolution\"\nclasses = 100"),
+    ("cifar-resnet-v2", "depth = \"11\"\nmean = [0.5, 0.4, 0.3]"),
     ("convolution-stack", ""),
     ("digits-cnn", ""),
+    ("inception-v3", "size = 75\nclasses = 10"),
     ("lenet", ""),
+    ("madry-resnet", "width = 1\nunits = 2"),
+    ("preact-resnet", "size = 8"),
+    ("preact-resnet", "size = 8\nshortcut = \"input\"\nfinal-batch-norm = false"),
+    ("preact-resnet", "size = 8\nshortcut = \"input-3x3\"\nactivation = \"swish\"\npadding = \"same\""),
+    ("resnet", "depth = \"18\"\nsize = 32\nclasses = 10"),
+    ("resnet", "depth = \"18\"\nstem = \"cifar\"\nsize = 8\nclasses = 10"),
+    ("resnet", "depth = \"50\"\nsize = 32\nclasses = 10"),
     ("small-cnn", ""),
     ("small-resnet", "architecture = \"resnet2b\""),
     ("small-resnet", "architecture = \"resnet4b\""),
     ("squeezenet", "size = 64"),
+    ("vgg", "depth = \"11\"\nsize = 64\nfeatures = 16\nclasses = 10"),
+    ("vgg", "depth = \"11\"\nbatch-norm = true\nhead = \"linear\"\nsize = 32\nclasses = 10"),
+    ("wide-resnet", "depth = \"10\"\nwidth = 2\nsize = 16"),
+    ("wide-resnet", "depth = \"10\"\nwidth = 1\nsize = 16\nactivation = \"swish\"\npadding = \"same\""),
 ];
 
 fn entry(id: &str) -> &'static ModelEntry {
