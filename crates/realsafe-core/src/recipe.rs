@@ -70,6 +70,8 @@ pub struct TrainingBatch {
     pub seed: u64,
     /// The epoch, from 0.
     pub epoch: u32,
+    /// The share of the run that is over, from 0 to 1.
+    pub time: f64,
 }
 
 impl TrainingBatch {

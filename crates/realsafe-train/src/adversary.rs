@@ -21,6 +21,8 @@ pub(crate) struct Adversary {
     pub(crate) steps: u64,
     pub(crate) step_size: f32,
     pub(crate) start: Start,
+    /// The share of the run in which the ball and the step grow from nothing to their size.
+    pub(crate) warm_up: f64,
 }
 
 /// The first point.
@@ -44,7 +46,7 @@ pub(crate) enum Aim {
 }
 
 impl Adversary {
-    /// From the parameters `norm`, `eps`, `steps` and `step-size`.
+    /// From the parameters `norm`, `eps`, `eps-warm-up`, `steps` and `step-size`.
     pub(crate) fn from(values: &Values, start: Start) -> Self {
         Self {
             norm: norm(values),
@@ -52,12 +54,13 @@ impl Adversary {
             steps: values.count("steps"),
             step_size: single(values.number("step-size")),
             start,
+            warm_up: values.number("eps-warm-up"),
         }
     }
 
     /// A single step in linf.
     pub(crate) fn one_step(eps: f64, step_size: f64, start: Start) -> Self {
-        Self { norm: Norm::Linf, eps: single(eps), steps: 1, step_size: single(step_size), start }
+        Self { norm: Norm::Linf, eps: single(eps), steps: 1, step_size: single(step_size), start, warm_up: 0.0 }
     }
 
     /// Adversarial images for a batch, against a model that does not change meanwhile.
@@ -72,7 +75,8 @@ impl Adversary {
             Aim::Label => None,
             Aim::CleanOutput => Some(Logits::read(victim.logits(batch.images.clone(), &self.draws(batch, 0))?)?),
         };
-        let eps = per_row(&vec![self.eps; batch.labels.len()], &batch.images);
+        let grown = self.grown(batch.time);
+        let eps = per_row(&vec![self.eps * grown; batch.labels.len()], &batch.images);
         let mut images = batch.images.clone();
         if let Some(noise) = self.noise(batch) {
             images = project(self.norm, images + noise, &batch.images, &eps)?;
@@ -80,7 +84,7 @@ impl Adversary {
         for step in 1..=self.steps {
             let draws = self.draws(batch, step);
             let gradient = gradient(&victim, images.clone(), &draws, &batch.labels, clean.as_ref())?;
-            let moved = images + steepest(self.norm, gradient) * self.step_size;
+            let moved = images + steepest(self.norm, gradient) * (self.step_size * grown);
             images = project(self.norm, moved, &batch.images, &eps)?;
         }
         Ok(images)
@@ -90,6 +94,11 @@ impl Adversary {
     fn draws(&self, batch: &TrainingBatch, step: u64) -> Draws {
         let pass = u64::from(batch.epoch) * (self.steps + 1) + step;
         Draws::new(batch.seed, Purpose::Defense, batch.samples.iter().map(|sample| (*sample, pass)))
+    }
+
+    /// How much of their size the ball and the step have.
+    fn grown(&self, time: f64) -> f32 {
+        if self.warm_up > 0.0 { single((time / self.warm_up).min(1.0)) } else { 1.0 }
     }
 
     /// The way from every clean image to the first point, from the row's own stream.
@@ -104,7 +113,7 @@ impl Adversary {
                     fill_gaussian(&mut random, pixels);
                     pixels.iter_mut().for_each(|pixel| *pixel *= NEAR);
                 }
-                Start::Ball => fill_ball(self.norm, self.eps, &mut random, pixels),
+                Start::Ball => fill_ball(self.norm, self.eps * self.grown(batch.time), &mut random, pixels),
             }
         }
         Some(Tensor::from_data(TensorData::new(values, dims), &batch.images.device()))

@@ -165,6 +165,14 @@ pub(crate) const EPS: Parameter = Parameter {
     documentation: "The radius of the ball.",
 };
 
+pub(crate) const EPS_WARM_UP: Parameter = Parameter {
+    name: "eps-warm-up",
+    kind: ParameterKind::Number { minimum: 0.0, maximum: 1.0 },
+    unit: "share of the run",
+    fallback: Fallback::Value("0"),
+    documentation: "How long the ball and the step grow linearly from nothing to their size: from the start, a large ball teaches some networks to give every image the same answer.",
+};
+
 pub(crate) const STEPS: Parameter = Parameter {
     name: "steps",
     kind: ParameterKind::Count { minimum: 1, maximum: 100_000 },

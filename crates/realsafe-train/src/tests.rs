@@ -101,6 +101,7 @@ fn batch(samples: &Samples) -> TrainingBatch {
         sources: Vec::new(),
         seed: 0,
         epoch: 0,
+        time: 0.5,
     }
 }
 
@@ -242,7 +243,7 @@ fn adversarial_images_stay_in_ball_and_box_and_raise_the_loss() {
             (7, Start::Clean, Aim::Label),
             (7, Start::NearClean, Aim::CleanOutput),
         ] {
-            let adversary = Adversary { norm, eps, steps, step_size: 0.4 * eps, start };
+            let adversary = Adversary { norm, eps, steps, step_size: 0.4 * eps, start, warm_up: 0.0 };
             let images = adversary.adversarials(model.clone(), &batch, aim).unwrap();
             let attacked = accuracy(&*model, images.clone(), &batch.labels);
             assert!(attacked < clean - 0.1, "{norm:?} {steps} {start:?}: {attacked}");
@@ -350,7 +351,14 @@ fn the_built_in_networks_are_accurate_and_pgd_training_helps() {
     let batch = batch(&test);
     let measure = |name: &str, eps: f32| {
         let model = digits_cnn(name);
-        let attack = Adversary { norm: Norm::Linf, eps, steps: 40, step_size: 2.5 * eps / 40.0, start: Start::Ball };
+        let attack = Adversary {
+            norm: Norm::Linf,
+            eps,
+            steps: 40,
+            step_size: 2.5 * eps / 40.0,
+            start: Start::Ball,
+            warm_up: 0.0,
+        };
         let images = attack.adversarials(model.clone(), &batch, Aim::Label).unwrap();
         (accuracy(&*model, batch.images.clone(), &batch.labels), accuracy(&*model, images, &batch.labels))
     };

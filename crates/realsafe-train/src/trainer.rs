@@ -260,6 +260,7 @@ impl<'a> Run<'a> {
                 sources: self.sources.clone(),
                 seed,
                 epoch,
+                time: done / (f64::from(self.epochs) * updates),
             };
             let mut loss = 0.0;
             for _ in 0..replays {

@@ -26,7 +26,9 @@ use realsafe_plan::{Component, Fallback, Origin, Parameter, ParameterKind, Trait
 
 use crate::adversary::{Adversary, Aim, Start};
 use crate::losses::cross_entropy;
-use crate::parameters::{CLEAN_WEIGHT, EPS, LABEL_SMOOTHING, NORM, RANDOM_START, STEP_SIZE, STEPS, recipe_parameters};
+use crate::parameters::{
+    CLEAN_WEIGHT, EPS, EPS_WARM_UP, LABEL_SMOOTHING, NORM, RANDOM_START, STEP_SIZE, STEPS, recipe_parameters,
+};
 
 struct LogitPairing {
     adversary: Adversary,
@@ -71,6 +73,7 @@ inventory::submit! {
             parameters: recipe_parameters![
                 NORM,
                 EPS,
+                EPS_WARM_UP,
                 STEPS,
                 STEP_SIZE,
                 RANDOM_START,

@@ -28,7 +28,7 @@ use realsafe_plan::{Component, Fallback, Origin, Parameter, ParameterKind, Trait
 
 use crate::adversary::{Adversary, Aim, Start};
 use crate::losses::{cross_entropy, on_device};
-use crate::parameters::{EPS, NORM, STEP_SIZE, STEPS, recipe_parameters};
+use crate::parameters::{EPS, EPS_WARM_UP, NORM, STEP_SIZE, STEPS, recipe_parameters};
 
 struct Mart {
     adversary: Adversary,
@@ -78,6 +78,7 @@ inventory::submit! {
             parameters: recipe_parameters![
                 NORM,
                 EPS,
+                EPS_WARM_UP,
                 Parameter { fallback: Fallback::Value("10"), ..STEPS },
                 STEP_SIZE,
                 Parameter {

@@ -23,7 +23,7 @@ use realsafe_plan::{Component, Origin, Traits, Values};
 
 use super::standard::Standard;
 use crate::adversary::{Adversary, Aim, Start};
-use crate::parameters::{EPS, LABEL_SMOOTHING, NORM, RANDOM_START, STEP_SIZE, STEPS, recipe_parameters};
+use crate::parameters::{EPS, EPS_WARM_UP, LABEL_SMOOTHING, NORM, RANDOM_START, STEP_SIZE, STEPS, recipe_parameters};
 
 struct PgdTraining {
     adversary: Adversary,
@@ -51,7 +51,7 @@ inventory::submit! {
             revision: 1,
             origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("pgd_at.rs"),
-            parameters: recipe_parameters![NORM, EPS, STEPS, STEP_SIZE, RANDOM_START, LABEL_SMOOTHING],
+            parameters: recipe_parameters![NORM, EPS, EPS_WARM_UP, STEPS, STEP_SIZE, RANDOM_START, LABEL_SMOOTHING],
             example: "eps = \"8/255\"\nsteps = 7\nstep-size = \"2/255\"\nepochs = 10",
             traits: Traits::Recipe,
         },

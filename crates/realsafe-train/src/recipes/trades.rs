@@ -26,7 +26,7 @@ use realsafe_plan::{Component, Fallback, Origin, Parameter, ParameterKind, Trait
 use super::standard::Standard;
 use crate::adversary::{Adversary, Aim, Start};
 use crate::losses::divergence;
-use crate::parameters::{EPS, LABEL_SMOOTHING, NORM, STEP_SIZE, STEPS, recipe_parameters};
+use crate::parameters::{EPS, EPS_WARM_UP, LABEL_SMOOTHING, NORM, STEP_SIZE, STEPS, recipe_parameters};
 
 struct Trades {
     adversary: Adversary,
@@ -64,6 +64,7 @@ inventory::submit! {
             parameters: recipe_parameters![
                 NORM,
                 EPS,
+                EPS_WARM_UP,
                 Parameter { fallback: Fallback::Value("10"), ..STEPS },
                 STEP_SIZE,
                 Parameter {

@@ -93,6 +93,7 @@ fn batch(rows: usize, seed: u64) -> TrainingBatch {
         sources: Vec::new(),
         seed,
         epoch: 2,
+        time: 0.5,
     }
 }
 
