@@ -3,6 +3,7 @@
 #[cfg(any(feature = "tch", feature = "wgpu"))]
 mod backends;
 mod batching;
+mod defenses;
 mod documentation;
 mod golden;
 mod peers;

@@ -88,7 +88,7 @@ images = pattern(1, 2, 7, 9)
 noisy = pattern(2, 8, 8).astype(float)
 half = numpy.arange(64).reshape(8, 8) * 7 % 5 < 2
 # Values that are unlikely to give two cuts of the same cost.
-patches = (numpy.arange(40 * 2 * 4 * 4) * 7919 % 10007 / 10006).astype(numpy.float32).reshape(40, 2, 4, 4)
+patches = (numpy.arange(40 * 2 * 4 * 4) ** 2 * 7919 % 10007 / 10006).astype(numpy.float32).reshape(40, 2, 4, 4)
 numbers = {
     "smaller-bilinear": interpolated(images, (5, 6), "bilinear"),
     "smaller-nearest": interpolated(images, (5, 6), "nearest"),

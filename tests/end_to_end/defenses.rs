@@ -1,0 +1,19 @@
+//! The examples of defenses: attacks that deal with a defense go further than those that do not.
+
+use crate::program::{argument, root, succeed};
+
+#[test]
+fn every_example_is_fine_and_its_expectations_hold() {
+    succeed(&["check", "specs/defenses"]);
+    for spec in std::fs::read_dir(root().join("specs/defenses")).unwrap() {
+        let name = spec.unwrap().file_name();
+        let spec = format!("specs/defenses/{}", name.to_string_lossy());
+        let folder = tempfile::tempdir().unwrap();
+        // Quilting is slow.
+        let limit = if spec.contains("quilting") { "12" } else { "24" };
+        let output =
+            succeed(&["run", &spec, "--limit", limit, "--set", "threat.eps=0.2", "--out", argument(folder.path())]);
+        let table = String::from_utf8(output.stdout).unwrap();
+        assert!(table.contains("pass"), "{spec}:\n{table}");
+    }
+}
