@@ -2,6 +2,7 @@
 
 mod assets;
 mod files;
+mod heads;
 mod networks;
 
 use burn::optim::{ModuleOptimizer, SgdConfig};
@@ -12,12 +13,13 @@ use realsafe_plan::{Catalogue, Environment, Values, parse_component};
 use crate::builtin_weights;
 
 /// Tables that between them reach every network and variant.
-const NETWORKS: [(&str, &str); 10] = [
+const NETWORKS: [(&str, &str); 11] = [
     ("cifar-resnet", "depth = \"20\"\nmean = [0.5, 0.4, 0.3]\ndeviation = [0.2, 0.3, 0.2]"),
     ("cifar-resnet", "depth = \"20\"\nshortcut = \"pad-behind\""),
     ("cifar-resnet", "depth = \"20\"\nshortcut = \"convolution\"\nclasses = 100"),
     ("convolution-stack", ""),
     ("digits-cnn", ""),
+    ("digits-cnn", "head = \"max-mahalanobis\"\nfeature-dimension = 16"),
     ("lenet", ""),
     ("small-cnn", ""),
     ("small-resnet", "architecture = \"resnet2b\""),
