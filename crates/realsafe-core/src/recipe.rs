@@ -12,6 +12,14 @@ use crate::{Model, Stop, Trainable};
 ///
 /// The trainer owns the loop and reads the number of epochs, the optimizer and the schedule from the same parameters.
 pub trait Recipe: Send + Sync {
+    /// Whether the recipe can train this network; asked before anything is trained.
+    ///
+    /// # Errors
+    /// A message that says what the network lacks, and which networks have it.
+    fn check(&self, _network: &dyn Trainable) -> Result<(), String> {
+        Ok(())
+    }
+
     /// The loss of a batch, on autodiff, such that its gradient updates the network.
     ///
     /// # Errors

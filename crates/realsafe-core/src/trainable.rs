@@ -16,6 +16,17 @@ pub trait Trainable: Send {
     /// Batch norm takes the statistics of these images and updates its running ones, dropout drops.
     fn forward(&self, images: Tensor<4>) -> Tensor<2>;
 
+    /// The features `[n, features]` that the last linear layer is given, and the logits `[n, classes]`, as
+    /// [`Trainable::forward`] gives them; none where the network does not tell its features.
+    fn features_and_logits(&self, _images: Tensor<4>) -> Option<[Tensor<2>; 2]> {
+        None
+    }
+
+    /// Whether logits are minus the squared distances of features to fixed centres, one per class.
+    fn has_centres(&self) -> bool {
+        false
+    }
+
     /// Makes one step of the optimizer with this learning rate.
     ///
     /// `gradients` are those of a loss over logits that [`Trainable::forward`] gave.

@@ -5,6 +5,7 @@
 //! evaluation state, and as a [`Trainable`](realsafe_core::Trainable).
 
 mod builtin;
+mod head;
 mod layers;
 mod network;
 mod networks;

@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor};
 use realsafe_core::{Draws, Locations, Model, Stop};
 use realsafe_plan::Values;
 
+use crate::head::Head;
 use crate::weights;
 
 /// A network as a burn module whose parameters are named as in its checkpoints.
@@ -22,6 +23,17 @@ pub(crate) trait Network: Module + Send + Sync + 'static {
 
     /// Logits `[n, classes]` of images `[n, channels, height, width]`.
     fn forward(&self, images: Tensor<4>) -> Tensor<2>;
+
+    /// The head behind the last linear layer.
+    fn head(&self) -> &Head {
+        &Head::Linear
+    }
+
+    /// The features `[n, features]` that the last linear layer is given, and the logits, of images; none where the network
+    /// does not tell them.
+    fn features_and_logits(&self, _images: Tensor<4>) -> Option<[Tensor<2>; 2]> {
+        None
+    }
 
     /// See [`Model::with_residual_decay`].
     fn with_residual_decay(self, _decay: f64) -> Option<Self> {

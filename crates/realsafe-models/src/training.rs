@@ -11,6 +11,7 @@ use burn::tensor::{Bytes, Device, Gradients, Tensor};
 use realsafe_core::{Model, Trainable, TrainingState};
 use realsafe_plan::Values;
 
+use crate::head::Head;
 use crate::network::{Evaluation, Network};
 use crate::weights::{self, Source};
 
@@ -41,6 +42,14 @@ pub(crate) fn trainable<N: Network>(
 impl<N: Network> Trainable for Training<N> {
     fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         self.network.forward(images)
+    }
+
+    fn features_and_logits(&self, images: Tensor<4>) -> Option<[Tensor<2>; 2]> {
+        self.network.features_and_logits(images)
+    }
+
+    fn has_centres(&self) -> bool {
+        matches!(self.network.head(), Head::MaxMahalanobis { .. })
     }
 
     fn update(&mut self, rate: f64, gradients: Gradients) {

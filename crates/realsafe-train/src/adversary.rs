@@ -43,6 +43,8 @@ pub(crate) enum Aim {
     Label,
     /// The Kullback-Leibler divergence of the output from that for the clean image.
     CleanOutput,
+    /// Minus the label's logit: where logits are minus squared distances, the distance to the label's centre.
+    Distance,
 }
 
 impl Adversary {
@@ -72,7 +74,7 @@ impl Adversary {
     ) -> Result<Tensor<4>, Stop> {
         let victim = DefendedModel::new(model, Vec::new());
         let clean = match aim {
-            Aim::Label => None,
+            Aim::Label | Aim::Distance => None,
             Aim::CleanOutput => Some(Logits::read(victim.logits(batch.images.clone(), &self.draws(batch, 0))?)?),
         };
         let grown = self.grown(batch.time);
@@ -83,7 +85,7 @@ impl Adversary {
         }
         for step in 1..=self.steps {
             let draws = self.draws(batch, step);
-            let gradient = gradient(&victim, images.clone(), &draws, &batch.labels, clean.as_ref())?;
+            let gradient = gradient(&victim, images.clone(), &draws, &batch.labels, aim, clean.as_ref())?;
             let moved = images + steepest(self.norm, gradient) * (self.step_size * grown);
             images = project(self.norm, moved, &batch.images, &eps)?;
         }
@@ -126,6 +128,7 @@ fn gradient(
     images: Tensor<4>,
     draws: &Draws,
     labels: &[u32],
+    aim: Aim,
     clean: Option<&Logits>,
 ) -> Result<Tensor<4>, Stop> {
     let tape = victim.forward(images, draws)?;
@@ -133,6 +136,10 @@ fn gradient(
     let mut derivatives = vec![0.0; dims[0] * dims[1]];
     let logits = Logits::read(tape.logits.clone())?;
     match clean {
+        None if matches!(aim, Aim::Distance) => {
+            let rows = derivatives.chunks_exact_mut(dims[1]).zip(labels);
+            rows.for_each(|(derivatives, label)| derivatives[*label as usize] = -1.0);
+        }
         None => drop(CrossEntropy.evaluate(&logits, labels, &vec![None; dims[0]], &mut derivatives)?),
         Some(clean) => {
             let rows = derivatives.chunks_exact_mut(dims[1]).zip(logits.rows().zip(clean.rows()));

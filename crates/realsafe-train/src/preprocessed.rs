@@ -35,9 +35,24 @@ pub(crate) fn preprocessed(
     Ok(Box::new(Preprocessed { stack: layers.iter().map(layer).collect::<Result<_, TrainingError>>()?, network }))
 }
 
+impl Preprocessed {
+    /// What the network gets to see of images on autodiff.
+    fn seen(&self, images: Tensor<4>) -> Tensor<4> {
+        self.stack.iter().fold(images, |images, (defense, mode)| see(&**defense, *mode, images))
+    }
+}
+
 impl Trainable for Preprocessed {
     fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        self.network.forward(self.stack.iter().fold(images, |images, (defense, mode)| see(&**defense, *mode, images)))
+        self.network.forward(self.seen(images))
+    }
+
+    fn features_and_logits(&self, images: Tensor<4>) -> Option<[Tensor<2>; 2]> {
+        self.network.features_and_logits(self.seen(images))
+    }
+
+    fn has_centres(&self) -> bool {
+        self.network.has_centres()
     }
 
     fn update(&mut self, rate: f64, gradients: Gradients) {

@@ -222,6 +222,9 @@ fn every_recipe_has_a_sound_table_and_an_example_that_runs() {
         check_component(component).unwrap();
         let mut spec = spec("digits-standard.toml", &["data.samples=40"]);
         spec.recipe = parse_component(component, component.example, &Catalogue::default(), &environment()).unwrap();
+        if component.id.starts_with("mmc") {
+            spec.model = self::spec("digits-mmc.toml", &[]).model;
+        }
         if matches!(component.traits, Traits::RecipeWithSources) {
             spec.sources = vec![source("builtin:digits-standard")];
         }
@@ -382,4 +385,21 @@ fn networks_are_trained_behind_defenses() {
     };
     let (followed, hidden) = (adversarial("smooth"), adversarial("blocked"));
     assert!(followed > 1.2 * hidden, "{followed} {hidden}");
+}
+
+/// Minus half the label's logit is the loss, its gradient comes from no other logit, and networks without centres are refused.
+#[test]
+fn max_mahalanobis_training_draws_features_to_centres() {
+    let (_folder, summary) = trained(&spec("digits-mmc.toml", &["data.samples=400", "training.epochs=12"]));
+    let (first, last) = (&summary.epochs[0], &summary.epochs[11]);
+    assert!(last.train_loss < 0.3 * first.train_loss && last.test_accuracy > Some(0.75), "{summary:?}");
+    // Initial features are close to zero, and centres have norm 10: half their squared length is 50.
+    assert!((20.0..60.0).contains(&first.train_loss), "{first:?}");
+    for (name, table) in [("mmc", ""), ("mmc-at", "eps = 0.1\nstep-size = 0.05")] {
+        let mut refused = spec("digits-standard.toml", &[]);
+        refused.recipe = recipe(name, table);
+        let error = run(&refused, tempfile::tempdir().unwrap().path()).unwrap_err().to_string();
+        assert!(error.contains(&format!("`{name}` cannot train the model")), "{error}");
+        assert!(error.contains("add `head = \"max-mahalanobis\"`"), "{error}");
+    }
 }

@@ -217,11 +217,16 @@ impl<'a> Run<'a> {
             })?;
             network.load(path).map_err(TrainingError::Invalid)?;
         }
+        let network = preprocessed(network, &spec.defenses, locations)?;
+        let recipe = (recipe.build)(values);
+        recipe.check(&*network).map_err(|error| {
+            TrainingError::Invalid(format!("`{}` cannot train the model: {error}", spec.recipe.component.id))
+        })?;
         Ok(Self {
             spec,
             device,
-            network: preprocessed(network, &spec.defenses, locations)?,
-            recipe: (recipe.build)(values),
+            network,
+            recipe,
             sources: spec.sources.iter().map(|source| built(source, locations, device)).collect::<Result<_, _>>()?,
             augmentation: Augmentation::from(values),
             data: dataset(&spec.data, locations)?,

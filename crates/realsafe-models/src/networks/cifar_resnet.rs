@@ -26,6 +26,7 @@ use burn::tensor::{Device, Tensor};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
 use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
+use crate::head::{self, CENTRE_NORM, FEATURE_DIMENSION, HEAD, Head};
 use crate::layers::{
     DEVIATION, MEAN, Normalisation, WEIGHTS, classes, colour, convolution, damped, fold, global_mean, linear_by_rows,
     normalised,
@@ -43,6 +44,8 @@ struct CifarResNet {
     layer2: Vec<Block>,
     layer3: Vec<Block>,
     linear: Linear,
+    #[module(skip)]
+    head: Head,
 }
 
 #[derive(Module, Debug)]
@@ -118,6 +121,20 @@ fn every_second_pixel(images: Tensor<4>) -> Tensor<4> {
     avg_pool2d(images, AvgPoolOptions { stride: [2, 2], ..AvgPoolOptions::new([1, 1]) })
 }
 
+impl CifarResNet {
+    fn features(&self, images: Tensor<4>) -> Tensor<2> {
+        let hidden = self.conv1.forward(self.normalisation.forward(images));
+        let hidden = relu(normalised(hidden, &self.bn1));
+        let blocks = self.layer1.iter().chain(&self.layer2).chain(&self.layer3);
+        let hidden = blocks.fold(hidden, |hidden, block| block.forward(hidden));
+        global_mean(hidden)
+    }
+
+    fn classify(&self, features: Tensor<2>) -> Tensor<2> {
+        self.head.logits(linear_by_rows(&self.linear, features))
+    }
+}
+
 impl Network for CifarResNet {
     const RENAMES: &'static [(&'static str, &'static str)] = &[
         (r"^conv_1_3x3\.", "conv1."),
@@ -140,6 +157,8 @@ impl Network for CifarResNet {
             let others = (1..(depth - 2) / 6).map(|_| Block::new([output, output], shortcut, device));
             std::iter::once(first).chain(others).collect()
         };
+        let classes = values.count("classes") as usize;
+        let head = Head::of(values, classes);
         Self {
             normalisation: Normalisation::of(values),
             conv1: convolution([3, 16], 3, 1, 1).with_bias(false).init(device),
@@ -147,16 +166,22 @@ impl Network for CifarResNet {
             layer1: layer(16, 16),
             layer2: layer(16, 32),
             layer3: layer(32, 64),
-            linear: LinearConfig::new(64, values.count("classes") as usize).init(device),
+            linear: LinearConfig::new(64, head.width(classes)).init(device),
+            head,
         }
     }
 
     fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let hidden = self.conv1.forward(self.normalisation.forward(images));
-        let hidden = relu(normalised(hidden, &self.bn1));
-        let blocks = self.layer1.iter().chain(&self.layer2).chain(&self.layer3);
-        let hidden = blocks.fold(hidden, |hidden, block| block.forward(hidden));
-        linear_by_rows(&self.linear, global_mean(hidden))
+        self.classify(self.features(images))
+    }
+
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn features_and_logits(&self, images: Tensor<4>) -> Option<[Tensor<2>; 2]> {
+        let features = self.features(images);
+        Some([features.clone(), self.classify(features)])
     }
 
     fn with_residual_decay(mut self, decay: f64) -> Option<Self> {
@@ -200,10 +225,13 @@ inventory::submit! {
                 MEAN,
                 DEVIATION,
                 classes("10"),
+                HEAD,
+                FEATURE_DIMENSION,
+                CENTRE_NORM,
             ],
             example: "depth = \"20\"\nshortcut = \"pad-behind\"\nweights = \"weights/cifar10-resnet20-pgd-at.pth\"",
             traits: Traits::Model(ModelTraits {
-                input: &|values| colour(values, 32),
+                input: &|values| head::check(values).and_then(|()| colour(values, 32)),
                 classes: &|values| Ok(values.count("classes") as usize),
                 differentiable: true,
                 randomised: &|_| false,

@@ -19,6 +19,7 @@ use burn::tensor::{Device, Tensor};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
 use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
+use crate::head::{self, CENTRE_NORM, FEATURE_DIMENSION, HEAD, Head};
 use crate::layers::{WEIGHTS, convolution, linear_by_rows, max_pool};
 use crate::network::{Network, build};
 use crate::training::trainable;
@@ -29,24 +30,46 @@ struct DigitsCnn {
     conv2: Conv2d,
     linear1: Linear,
     linear2: Linear,
+    #[module(skip)]
+    head: Head,
+}
+
+impl DigitsCnn {
+    fn features(&self, images: Tensor<4>) -> Tensor<2> {
+        let hidden = relu(self.conv1.forward(images));
+        let hidden = relu(self.conv2.forward(hidden));
+        let hidden = max_pool(hidden);
+        relu(linear_by_rows(&self.linear1, hidden.flatten(1, 3)))
+    }
+
+    fn classify(&self, features: Tensor<2>) -> Tensor<2> {
+        self.head.logits(linear_by_rows(&self.linear2, features))
+    }
 }
 
 impl Network for DigitsCnn {
     fn new(values: &Values, device: &Device) -> Self {
+        let head = Head::of(values, 10);
         Self {
             conv1: convolution([channels(values), 16], 3, 1, 1).init(device),
             conv2: convolution([16, 32], 3, 1, 1).init(device),
             linear1: LinearConfig::new(32 * 4 * 4, 64).init(device),
-            linear2: LinearConfig::new(64, 10).init(device),
+            linear2: LinearConfig::new(64, head.width(10)).init(device),
+            head,
         }
     }
 
     fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let hidden = relu(self.conv1.forward(images));
-        let hidden = relu(self.conv2.forward(hidden));
-        let hidden = max_pool(hidden);
-        let hidden = relu(linear_by_rows(&self.linear1, hidden.flatten(1, 3)));
-        linear_by_rows(&self.linear2, hidden)
+        self.classify(self.features(images))
+    }
+
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn features_and_logits(&self, images: Tensor<4>) -> Option<[Tensor<2>; 2]> {
+        let features = self.features(images);
+        Some([features.clone(), self.classify(features)])
     }
 }
 
@@ -71,9 +94,12 @@ inventory::submit! {
                     documentation: "How many channels the images have; 1, unless it is set.",
                 },
                 WEIGHTS,
+                HEAD,
+                FEATURE_DIMENSION,
+                CENTRE_NORM,
             ],
             example: "weights = \"builtin:digits-standard\"",
-            traits: Traits::Model(ModelTraits { input: &|values| Ok([channels(values), 8, 8]), classes: &|_| Ok(10), differentiable: true, randomised: &|_| false }),
+            traits: Traits::Model(ModelTraits { input: &|values| head::check(values).map(|()| [channels(values), 8, 8]), classes: &|_| Ok(10), differentiable: true, randomised: &|_| false }),
         },
         build: &build::<DigitsCnn>,
     }

@@ -16,6 +16,7 @@ use burn::tensor::{Device, Tensor};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
 use realsafe_plan::{Component, ModelTraits, Origin, Traits, Values};
 
+use crate::head::{self, CENTRE_NORM, FEATURE_DIMENSION, HEAD, Head};
 use crate::layers::{WEIGHTS, convolution, linear_by_rows, max_pool};
 use crate::network::{Network, build};
 use crate::training::trainable;
@@ -26,23 +27,45 @@ struct LeNet {
     conv2: Conv2d,
     linear1: Linear,
     linear2: Linear,
+    #[module(skip)]
+    head: Head,
+}
+
+impl LeNet {
+    fn features(&self, images: Tensor<4>) -> Tensor<2> {
+        let hidden = max_pool(relu(self.conv1.forward(images)));
+        let hidden = max_pool(relu(self.conv2.forward(hidden)));
+        relu(linear_by_rows(&self.linear1, hidden.flatten(1, 3)))
+    }
+
+    fn classify(&self, features: Tensor<2>) -> Tensor<2> {
+        self.head.logits(linear_by_rows(&self.linear2, features))
+    }
 }
 
 impl Network for LeNet {
-    fn new(_: &Values, device: &Device) -> Self {
+    fn new(values: &Values, device: &Device) -> Self {
+        let head = Head::of(values, 10);
         Self {
             conv1: convolution([1, 32], 3, 1, 1).init(device),
             conv2: convolution([32, 64], 3, 1, 1).init(device),
             linear1: LinearConfig::new(64 * 7 * 7, 200).init(device),
-            linear2: LinearConfig::new(200, 10).init(device),
+            linear2: LinearConfig::new(200, head.width(10)).init(device),
+            head,
         }
     }
 
     fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let hidden = max_pool(relu(self.conv1.forward(images)));
-        let hidden = max_pool(relu(self.conv2.forward(hidden)));
-        let hidden = relu(linear_by_rows(&self.linear1, hidden.flatten(1, 3)));
-        linear_by_rows(&self.linear2, hidden)
+        self.classify(self.features(images))
+    }
+
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn features_and_logits(&self, images: Tensor<4>) -> Option<[Tensor<2>; 2]> {
+        let features = self.features(images);
+        Some([features.clone(), self.classify(features)])
     }
 }
 
@@ -53,9 +76,9 @@ inventory::submit! {
             revision: 1,
             origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("lenet.rs"),
-            parameters: &[WEIGHTS],
+            parameters: &[WEIGHTS, HEAD, FEATURE_DIMENSION, CENTRE_NORM],
             example: "weights = \"weights/mnist-lenet5-standard.pt\"",
-            traits: Traits::Model(ModelTraits { input: &|_| Ok([1, 28, 28]), classes: &|_| Ok(10), differentiable: true, randomised: &|_| false }),
+            traits: Traits::Model(ModelTraits { input: &|values| head::check(values).map(|()| [1, 28, 28]), classes: &|_| Ok(10), differentiable: true, randomised: &|_| false }),
         },
         build: &build::<LeNet>,
     }

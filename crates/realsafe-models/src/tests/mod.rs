@@ -3,6 +3,7 @@
 mod assets;
 mod exported;
 mod files;
+mod heads;
 mod networks;
 
 use burn::optim::{ModuleOptimizer, SgdConfig};
@@ -13,13 +14,14 @@ use realsafe_plan::{Catalogue, Environment, Values, parse_component};
 use crate::builtin_weights;
 
 /// Tables that between them reach every network and variant.
-const NETWORKS: [(&str, &str); 23] = [
+const NETWORKS: [(&str, &str); 24] = [
     ("cifar-resnet", "depth = \"20\"\nmean = [0.5, 0.4, 0.3]\ndeviation = [0.2, 0.3, 0.2]"),
     ("cifar-resnet", "depth = \"20\"\nshortcut = \"pad-behind\""),
     ("cifar-resnet", "depth = \"20\"\nshortcut = \"convolution\"\nclasses = 100"),
     ("cifar-resnet-v2", "depth = \"11\"\nmean = [0.5, 0.4, 0.3]"),
     ("convolution-stack", ""),
     ("digits-cnn", ""),
+    ("digits-cnn", "head = \"max-mahalanobis\"\nfeature-dimension = 16"),
     ("inception-v3", "size = 75\nclasses = 10"),
     ("lenet", ""),
     ("madry-resnet", "width = 1\nunits = 2"),

@@ -7,6 +7,8 @@ mod fgsm_at;
 mod free_at;
 mod label_smoothing;
 mod mart;
+mod mmc;
+mod mmc_at;
 mod pgd_at;
 mod standard;
 mod trades;

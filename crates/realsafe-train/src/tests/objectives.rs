@@ -48,6 +48,10 @@ impl Trainable for Linear {
         images.flatten::<2>(1, 3).matmul(self.0.clone())
     }
 
+    fn has_centres(&self) -> bool {
+        true
+    }
+
     fn update(&mut self, rate: f64, mut gradients: Gradients) {
         let gradient = self.0.grad_remove(&mut gradients).unwrap();
         self.0 = (self.0.clone().inner() - gradient * rate).autodiff().require_grad();
@@ -158,14 +162,18 @@ impl Inner {
         };
         let mut image = project(std::array::from_fn(|pixel| clean[pixel] + f64::from(noise[pixel])));
         for _ in 0..self.steps {
-            let goal = match self.aim {
-                Aim::Label => std::array::from_fn(|class| f64::from(u8::from(class == label))),
-                Aim::CleanOutput => probabilities(weights, clean),
-            };
             let now = probabilities(weights, &image);
-            let gradient: Image = std::array::from_fn(|pixel| {
-                (0..3).map(|class| weights[pixel][class] * (now[class] - goal[class])).sum()
-            });
+            let of_label: [f64; 3] = std::array::from_fn(|class| f64::from(u8::from(class == label)));
+            let slope: [f64; 3] = match self.aim {
+                Aim::Label => std::array::from_fn(|class| now[class] - of_label[class]),
+                Aim::CleanOutput => {
+                    let goal = probabilities(weights, clean);
+                    std::array::from_fn(|class| now[class] - goal[class])
+                }
+                Aim::Distance => of_label.map(|label| -label),
+            };
+            let gradient: Image =
+                std::array::from_fn(|pixel| (0..3).map(|class| weights[pixel][class] * slope[class]).sum());
             let length = gradient.iter().map(|entry| entry * entry).sum::<f64>().sqrt();
             image = project(std::array::from_fn(|pixel| {
                 let direction = match self.norm {
@@ -222,6 +230,15 @@ fn clean_objectives_are_those_of_double_precision() {
     agrees_with("label-smoothing", "label-smoothing = 0.3", Inner::ONE_STEP, |weights, clean, _, label| {
         (0..3).map(|class| (if class == label { 0.8 } else { 0.1 }) * cross_entropy(weights, clean, class)).sum()
     });
+}
+
+/// The logits of a linear network stand for minus squared distances; its sign is no matter to the objective.
+#[test]
+fn center_objectives_are_those_of_double_precision() {
+    let half: RowLoss = |weights, _, other, label| -0.5 * logits(weights, other)[label];
+    agrees_with("mmc", "", Inner::ONE_STEP, |weights, clean, _, label| -0.5 * logits(weights, clean)[label]);
+    let inner = Inner { steps: 3, step_size: 0.08, start: Start::Ball, aim: Aim::Distance, ..Inner::ONE_STEP };
+    agrees_with("mmc-at", "eps = 0.2\nsteps = 3\nstep-size = 0.08", inner, half);
 }
 
 #[test]
