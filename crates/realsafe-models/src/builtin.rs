@@ -3,6 +3,7 @@
 /// Names and contents; a line per file in the crate's `weights` folder.
 const BUILTIN: &[(&str, &[u8])] = &[
     ("digits-pgd-at", include_bytes!("../weights/digits-pgd-at.safetensors")),
+    ("digits-standard-onnx", include_bytes!("../weights/digits-standard.onnx")),
     ("digits-standard", include_bytes!("../weights/digits-standard.safetensors")),
     ("digits-surrogate", include_bytes!("../weights/digits-surrogate.safetensors")),
     ("digits-thermometer", include_bytes!("../weights/digits-thermometer.safetensors")),

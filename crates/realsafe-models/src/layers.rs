@@ -176,14 +176,14 @@ pub(crate) fn fold(convolution: &mut Conv2d, norm: &mut Option<BatchNorm>) {
 
 /// Subtracts a mean from every channel and divides by a deviation.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Normalisation {
+pub struct Normalisation {
     mean: Vec<f64>,
     deviation: Vec<f64>,
 }
 
 impl Normalisation {
     /// A normalisation of as many channels as both lists have entries; none for empty lists.
-    pub(crate) fn new(mean: Vec<f64>, deviation: Vec<f64>) -> Self {
+    pub fn new(mean: Vec<f64>, deviation: Vec<f64>) -> Self {
         Self { mean, deviation }
     }
 
@@ -200,7 +200,7 @@ impl Normalisation {
     }
 
     /// Normalises images `[n, channels, height, width]`.
-    pub(crate) fn forward(&self, images: Tensor<4>) -> Tensor<4> {
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         if self.mean.is_empty() {
             return images;
         }

@@ -14,6 +14,7 @@ mod training;
 mod weights;
 
 pub use builtin::builtin_weights;
+pub use layers::Normalisation;
 
 #[cfg(test)]
 mod tests;

@@ -96,6 +96,9 @@ impl Reader<'_> {
             match (value, file) {
                 (Ok(value), Ok(file)) => {
                     value.into_iter().for_each(|value| chosen.values.insert(parameter.name, value));
+                    if let Some(path) = file.as_ref().and_then(|file| file.path.clone()) {
+                        chosen.values.locate(parameter.name, path);
+                    }
                     chosen.files.extend(file.map(|file| (parameter.name.to_owned(), file)));
                 }
                 (value, file) => {

@@ -1,6 +1,7 @@
 //! The values of a component's parameters, defaults included.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use crate::{Chosen, Number};
 
@@ -26,27 +27,30 @@ pub enum Value {
 /// The accessors panic when the component asks for a parameter that its own table does not declare with that kind:
 /// a bug of the component that its example test finds, never the fault of a spec.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Values(BTreeMap<String, Value>);
+pub struct Values {
+    values: BTreeMap<String, Value>,
+    paths: BTreeMap<String, PathBuf>,
+}
 
 impl Values {
     /// Sets a value.
     pub fn insert(&mut self, name: &str, value: Value) {
-        self.0.insert(name.to_owned(), value);
+        self.values.insert(name.to_owned(), value);
     }
 
     /// The value of that name, if it is set.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
+        self.values.get(name)
     }
 
     /// All values by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value))
+        self.values.iter().map(|(name, value)| (name.as_str(), value))
     }
 
     /// A flag.
     pub fn flag(&self, name: &str) -> bool {
-        match self.0.get(name) {
+        match self.values.get(name) {
             Some(Value::Flag(flag)) => *flag,
             other => undeclared("flag", name, other),
         }
@@ -54,7 +58,7 @@ impl Values {
 
     /// A count.
     pub fn count(&self, name: &str) -> u64 {
-        match self.0.get(name) {
+        match self.values.get(name) {
             Some(Value::Count(count)) => *count,
             other => undeclared("count", name, other),
         }
@@ -62,7 +66,7 @@ impl Values {
 
     /// A number.
     pub fn number(&self, name: &str) -> f64 {
-        match self.0.get(name) {
+        match self.values.get(name) {
             Some(Value::Number(number)) => number.value(),
             other => undeclared("number", name, other),
         }
@@ -70,7 +74,7 @@ impl Values {
 
     /// A list of numbers; empty where it is unset.
     pub fn numbers(&self, name: &str) -> Vec<f64> {
-        match self.0.get(name) {
+        match self.values.get(name) {
             Some(Value::Numbers(numbers)) => numbers.iter().map(Number::value).collect(),
             None => Vec::new(),
             other => undeclared("list of numbers", name, other),
@@ -79,15 +83,25 @@ impl Values {
 
     /// A choice, a text or a file.
     pub fn text(&self, name: &str) -> &str {
-        match self.0.get(name) {
+        match self.values.get(name) {
             Some(Value::Text(text)) => text,
             other => undeclared("text", name, other),
         }
     }
 
+    /// Where the file lies that a parameter names; none for files that the program carries, and where files are not read.
+    pub fn path(&self, name: &str) -> Option<&Path> {
+        self.paths.get(name).map(PathBuf::as_path)
+    }
+
+    /// Notes where the file lies that a parameter names.
+    pub(crate) fn locate(&mut self, name: &str, path: PathBuf) {
+        self.paths.insert(name.to_owned(), path);
+    }
+
     /// A loss or a dataset.
     pub fn component(&self, name: &str) -> &Chosen {
-        match self.0.get(name) {
+        match self.values.get(name) {
             Some(Value::Component(chosen)) => chosen,
             other => undeclared("component", name, other),
         }
@@ -95,7 +109,7 @@ impl Values {
 
     /// All losses and datasets.
     pub fn components(&self) -> impl Iterator<Item = &Chosen> {
-        self.0.values().filter_map(|value| match value {
+        self.values.values().filter_map(|value| match value {
             Value::Component(chosen) => Some(&**chosen),
             _ => None,
         })
@@ -103,7 +117,7 @@ impl Values {
 
     /// Whether the parameter is set.
     pub fn is_set(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.values.contains_key(name)
     }
 }
 
