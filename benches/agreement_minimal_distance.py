@@ -95,11 +95,14 @@ def main():
     parser.add_argument("--norms", nargs="+", default=list(ORDERS))
     parser.add_argument("--count", type=int, default=200, help="images (default: %(default)s)")
     parser.add_argument("--libraries", nargs="+", default=["AdvLib", "Foolbox", "torchattacks"])
+    parser.add_argument("--double", action="store_true", help="double precision, which shows what is due to rounding")
     arguments = parser.parse_args()
     norms = {"deepfool": ("linf", "l2"), "fmn": tuple(ORDERS)}
     for name in arguments.models:
         model = networks.load(name)
         x, y = networks.images(name, arguments.count)
+        if arguments.double:
+            model, x = model.double(), x.double()
         for attack in arguments.attacks:
             for norm in norms.get(attack, ("l2",)):
                 if norm not in arguments.norms:
