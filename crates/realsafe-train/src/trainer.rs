@@ -220,7 +220,7 @@ impl<'a> Run<'a> {
         Ok(Self {
             spec,
             device,
-            network: preprocessed(network, &spec.defenses, locations)?,
+            network: preprocessed(network, spec, locations, device)?,
             recipe: (recipe.build)(values),
             sources: spec.sources.iter().map(|source| built(source, locations, device)).collect::<Result<_, _>>()?,
             augmentation: Augmentation::from(values),
