@@ -32,7 +32,7 @@ pub(crate) fn preprocessed(
         let entry = inventory::iter::<DefenseEntry>().find(|entry| entry.component.id == defense.component.id);
         let entry = entry.ok_or_else(|| not_linked(defense))?;
         let built = (entry.build)(&defense.values, locations).map_err(TrainingError::Invalid)?;
-        Ok((Arc::from(built), *gradient))
+        Ok((Arc::<dyn Defense>::from(built), *gradient))
     };
     let stack = layers.iter().map(layer).collect::<Result<Vec<_>, TrainingError>>()?;
     let [channels, height, width] = spec.shape;
