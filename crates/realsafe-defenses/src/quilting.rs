@@ -240,7 +240,8 @@ mod tests {
     /// Against a quilt whose cuts were found by trying all of them.
     #[test]
     fn patches_are_the_nearest_and_meet_where_they_differ_least() {
-        let patches = (0..40 * 2 * 4 * 4).map(|at| ((at * at * 7919 % 10_007) as f32) / 10_006.0).collect();
+        // Wider than 32 bits, as the reference has it.
+        let patches = (0_u64..40 * 2 * 4 * 4).map(|at| ((at * at * 7919 % 10_007) as f32) / 10_006.0).collect();
         let quilting = Quilting { patches, side: 4, overlap: 2, neighbours: 1 };
         let found = quilting.quilt(&pattern(2 * 9 * 11), [2, 9, 11], &mut Draws::none(1).stream(0));
         let expected = reference("quilting");

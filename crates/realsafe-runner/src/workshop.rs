@@ -109,15 +109,17 @@ impl Workshop {
         &self.device
     }
 
-    /// Builds all datasets and models of an experiment, so that what is wrong with a file shows before anything runs.
+    /// Builds all datasets, models and defenses of an experiment, so that what is wrong with a file shows before anything runs.
     ///
     /// # Errors
     /// The first component that cannot be built.
     pub fn prepare(&self, experiment: &Experiment) -> Result<(), BuildError> {
         self.samples(&experiment.data, &experiment.samples[..1.min(experiment.samples.len())])?;
         // What a plugin does to itself costs the cells that use it, not the run.
-        let linked = experiment.models.iter().filter(|model| matches!(model.component.origin, Origin::Crate(_)));
-        linked.into_iter().try_for_each(|model| self.model(model).map(drop))
+        let linked = |chosen: &&Arc<Chosen>| matches!(chosen.component.origin, Origin::Crate(_));
+        experiment.models.iter().filter(linked).try_for_each(|model| self.model(model).map(drop))?;
+        let defenses = experiment.defenses.iter().map(|layer| &layer.defense);
+        defenses.filter(linked).try_for_each(|defense| self.defense(defense).map(drop))
     }
 
     /// Reads samples of a dataset.

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::{Device, Gradients, Tensor};
 use realsafe_core::{
     DefendedModel, Defense, DefenseEntry, Draws, Locations, Model, Stop, Tape, Trainable, TrainingState, inventory,
 };
-use realsafe_plan::{GradientMode, StackLayer};
+use realsafe_plan::{GradientMode, StackLayer, TrainingSpec};
 
 use crate::trainer::{TrainingError, not_linked};
 
@@ -17,12 +17,14 @@ struct Preprocessed {
     network: Box<dyn Trainable>,
 }
 
-/// Puts defenses in front of a network, if there are any.
+/// Puts the defenses of a spec in front of its network, if there are any; tries them on one image first.
 pub(crate) fn preprocessed(
     network: Box<dyn Trainable>,
-    layers: &[StackLayer],
+    spec: &TrainingSpec,
     locations: &Locations,
+    device: &Device,
 ) -> Result<Box<dyn Trainable>, TrainingError> {
+    let layers = &spec.defenses;
     if layers.is_empty() {
         return Ok(network);
     }
@@ -30,9 +32,17 @@ pub(crate) fn preprocessed(
         let entry = inventory::iter::<DefenseEntry>().find(|entry| entry.component.id == defense.component.id);
         let entry = entry.ok_or_else(|| not_linked(defense))?;
         let built = (entry.build)(&defense.values, locations).map_err(TrainingError::Invalid)?;
-        Ok((Arc::from(built), *gradient))
+        Ok((Arc::<dyn Defense>::from(built), *gradient))
     };
-    Ok(Box::new(Preprocessed { stack: layers.iter().map(layer).collect::<Result<_, TrainingError>>()?, network }))
+    let stack = layers.iter().map(layer).collect::<Result<Vec<_>, TrainingError>>()?;
+    let [channels, height, width] = spec.shape;
+    let image = Tensor::zeros([1, channels, height, width], device);
+    let tried = stack.iter().zip(layers).try_fold(image, |image, ((defense, _), layer)| {
+        let seen = defense.forward(image, &Draws::none(1));
+        seen.map_err(|error| TrainingError::Invalid(format!("the defense `{}`: {error}", layer.defense.id)))
+    });
+    tried?;
+    Ok(Box::new(Preprocessed { stack, network }))
 }
 
 impl Preprocessed {
@@ -104,7 +114,7 @@ impl Model for Snapshot {
 /// What the network gets to see of images on autodiff, with the gradient of the mode where they are tracked.
 fn see(defense: &dyn Defense, mode: GradientMode, images: Tensor<4>) -> Tensor<4> {
     let none = Draws::none(images.dims()[0]);
-    let sound = "defenses that are part of the program do not fail";
+    let sound = "it was tried before";
     let seen = defense.forward(images.clone().inner(), &none).expect(sound).autodiff();
     if !images.is_tracked() {
         return seen;
@@ -120,8 +130,6 @@ fn see(defense: &dyn Defense, mode: GradientMode, images: Tensor<4>) -> Tensor<4
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
-
     use super::*;
 
     /// Halves in steps of one, or gradually.

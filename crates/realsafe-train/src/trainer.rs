@@ -217,7 +217,7 @@ impl<'a> Run<'a> {
             })?;
             network.load(path).map_err(TrainingError::Invalid)?;
         }
-        let network = preprocessed(network, &spec.defenses, locations)?;
+        let network = preprocessed(network, spec, locations, device)?;
         let recipe = (recipe.build)(values);
         recipe.check(&*network).map_err(|error| {
             TrainingError::Invalid(format!("`{}` cannot train the model: {error}", spec.recipe.component.id))
