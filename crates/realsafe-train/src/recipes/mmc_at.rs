@@ -21,7 +21,7 @@ use realsafe_plan::{Component, Fallback, Origin, Parameter, Traits, Values};
 
 use super::mmc::{check, distance};
 use crate::adversary::{Adversary, Aim, Start};
-use crate::parameters::{EPS, NORM, RANDOM_START, STEP_SIZE, STEPS, recipe_parameters};
+use crate::parameters::{EPS, EPS_WARM_UP, NORM, RANDOM_START, STEP_SIZE, STEPS, recipe_parameters};
 
 struct AdversarialCenter {
     adversary: Adversary,
@@ -55,6 +55,7 @@ inventory::submit! {
             parameters: recipe_parameters![
                 NORM,
                 EPS,
+                EPS_WARM_UP,
                 Parameter { fallback: Fallback::Value("10"), ..STEPS },
                 STEP_SIZE,
                 RANDOM_START,
