@@ -22,6 +22,18 @@ pub trait Trainable: Send {
         None
     }
 
+    /// Whether intervals go through the network, so that it has [`Trainable::interval_margins`].
+    fn has_intervals(&self) -> bool {
+        false
+    }
+
+    /// Lower bounds `[n, classes]`, on autodiff, of the differences between the logit of each row's label and every logit, over
+    /// all images of the box `[0, 1]` that differ from the row's by at most `eps` in every pixel, without dropout; none where
+    /// intervals do not go through the network.
+    fn interval_margins(&self, _images: Tensor<4>, _labels: &[u32], _eps: f64) -> Option<Tensor<2>> {
+        None
+    }
+
     /// Whether logits are minus the squared distances of features to fixed centres, one per class.
     fn has_centres(&self) -> bool {
         false

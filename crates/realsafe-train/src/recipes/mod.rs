@@ -5,6 +5,7 @@ mod ensemble_at;
 mod fast_at;
 mod fgsm_at;
 mod free_at;
+mod interval_bound_propagation;
 mod label_smoothing;
 mod mart;
 mod mmc;
