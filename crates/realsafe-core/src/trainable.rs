@@ -16,6 +16,11 @@ pub trait Trainable: Send {
     /// Batch norm takes the statistics of these images and updates its running ones, dropout drops.
     fn forward(&self, images: Tensor<4>) -> Tensor<2>;
 
+    /// Whether the network tells its features, so that it has [`Trainable::features_and_logits`].
+    fn tells_features(&self) -> bool {
+        false
+    }
+
     /// The features `[n, features]` that the last linear layer is given, and the logits `[n, classes]`, as
     /// [`Trainable::forward`] gives them; none where the network does not tell its features.
     fn features_and_logits(&self, _images: Tensor<4>) -> Option<[Tensor<2>; 2]> {

@@ -16,6 +16,9 @@ pub(crate) trait Network: Module + Send + Sync + 'static {
     /// Regular expressions and their replacements, applied in order, that turn the keys of known checkpoints into ours.
     const RENAMES: &'static [(&'static str, &'static str)] = &[];
 
+    /// Whether it tells its features; see [`Network::features_and_logits`].
+    const TELLS_FEATURES: bool = false;
+
     /// The network with untrained weights.
     fn new(values: &Values, device: &Device) -> Self;
 

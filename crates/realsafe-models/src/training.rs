@@ -45,6 +45,10 @@ impl<N: Network> Trainable for Training<N> {
         self.network.forward(images)
     }
 
+    fn tells_features(&self) -> bool {
+        N::TELLS_FEATURES
+    }
+
     fn features_and_logits(&self, images: Tensor<4>) -> Option<[Tensor<2>; 2]> {
         self.network.features_and_logits(images)
     }

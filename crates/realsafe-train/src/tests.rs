@@ -413,3 +413,25 @@ fn interval_training_refuses_what_intervals_do_not_go_through() {
     let error = run(&backwards, tempfile::tempdir().unwrap().path()).unwrap_err().to_string();
     assert!(error.contains("`ramp-start` is after `ramp-end`"), "{error}");
 }
+
+/// The centres are part of the checkpoint: a run that is taken up ends as one that was never left.
+#[test]
+fn center_loss_carries_its_centres_on() {
+    let short = ["data.samples=96", "training.epochs=3", "training.batch-size=20"];
+    let mut spec = spec("digits-standard.toml", &short);
+    spec.recipe = recipe("center-loss", "lambda = 0.5\nepochs = 3\nbatch-size = 20");
+    let (_whole, expected) = trained(&spec);
+    let folder = tempfile::tempdir().unwrap();
+    let cancelled = AtomicBool::new(false);
+    let progress = |progress: Progress<'_>| {
+        if let Progress::Batch { epoch: 2, batch: 3, .. } = progress {
+            cancelled.store(true, Ordering::Relaxed);
+        }
+    };
+    let watch = Watch { cancelled: &cancelled, progress: &progress };
+    train(&spec, &locations(), &Device::flex(), folder.path(), watch).unwrap_err();
+    assert_eq!(run(&spec, folder.path()).unwrap().blake3, expected.blake3);
+    let mut without = spec.clone();
+    without.recipe = recipe("center-loss", "lambda = 0\nepochs = 3\nbatch-size = 20");
+    assert_ne!(trained(&without).1.blake3, expected.blake3);
+}

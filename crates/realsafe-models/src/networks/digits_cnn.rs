@@ -48,6 +48,8 @@ impl DigitsCnn {
 }
 
 impl Network for DigitsCnn {
+    const TELLS_FEATURES: bool = true;
+
     fn new(values: &Values, device: &Device) -> Self {
         let head = Head::of(values, 10);
         Self {

@@ -45,6 +45,8 @@ impl LeNet {
 }
 
 impl Network for LeNet {
+    const TELLS_FEATURES: bool = true;
+
     fn new(values: &Values, device: &Device) -> Self {
         let head = Head::of(values, 10);
         Self {

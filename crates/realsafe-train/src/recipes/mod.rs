@@ -1,6 +1,7 @@
 //! The recipes, one file each.
 
 mod alp;
+mod center_loss;
 mod ensemble_at;
 mod fast_at;
 mod fgsm_at;
