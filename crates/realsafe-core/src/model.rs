@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
+use realsafe_plan::Norm;
 
 use crate::{Draws, Stop};
 
@@ -31,6 +32,22 @@ pub trait Model: Send + Sync {
             let mut gradients = (logits * cotangents).sum().backward();
             Ok(leaf.grad_remove(&mut gradients).unwrap_or_else(|| leaf.inner().zeros_like()))
         }))
+    }
+
+    /// Whether it is proven, for each of the images `[n, channels, height, width]`, that every image of the box `[0, 1]` within
+    /// `eps` of it in the norm has its label; none where the model has no proofs in that norm. What is not proven may
+    /// still be true. Proofs are made in single precision, and hold up to its rounding.
+    ///
+    /// # Errors
+    /// The device's own message when reading from it fails.
+    fn certified(
+        &self,
+        _images: Tensor<4>,
+        _labels: &[u32],
+        _norm: Norm,
+        _eps: f64,
+    ) -> Option<Result<Vec<bool>, Stop>> {
+        None
     }
 
     /// The same network, whose backward pass multiplies the gradient through each residual branch by `decay`; none where it

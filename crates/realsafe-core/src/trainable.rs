@@ -16,9 +16,26 @@ pub trait Trainable: Send {
     /// Batch norm takes the statistics of these images and updates its running ones, dropout drops.
     fn forward(&self, images: Tensor<4>) -> Tensor<2>;
 
+    /// Whether the network tells its features, so that it has [`Trainable::features_and_logits`].
+    fn tells_features(&self) -> bool {
+        false
+    }
+
     /// The features `[n, features]` that the last linear layer is given, and the logits `[n, classes]`, as
     /// [`Trainable::forward`] gives them; none where the network does not tell its features.
     fn features_and_logits(&self, _images: Tensor<4>) -> Option<[Tensor<2>; 2]> {
+        None
+    }
+
+    /// Whether intervals go through the network, so that it has [`Trainable::interval_margins`].
+    fn has_intervals(&self) -> bool {
+        false
+    }
+
+    /// Lower bounds `[n, classes]`, on autodiff, of the differences between the logit of each row's label and every logit, over
+    /// all images of the box `[0, 1]` that differ from the row's by at most `eps` in every pixel, without dropout; none where
+    /// intervals do not go through the network.
+    fn interval_margins(&self, _images: Tensor<4>, _labels: &[u32], _eps: f64) -> Option<Tensor<2>> {
         None
     }
 

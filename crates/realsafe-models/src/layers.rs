@@ -144,12 +144,17 @@ pub(crate) fn max_pool(images: Tensor<4>) -> Tensor<4> {
 /// The way in which a matrix product is cut into blocks, and with it the last bit, depends on the number of rows.
 /// So rows are multiplied in blocks of eight, the last one filled up with zeros.
 pub(crate) fn linear_by_rows(layer: &Linear, rows: Tensor<2>) -> Tensor<2> {
+    product_by_rows(rows, layer.weight.val(), layer.bias.as_ref().map(|bias| bias.val()))
+}
+
+/// As [`linear_by_rows`], for weights `[features, outputs]` and a bias `[outputs]`.
+pub(crate) fn product_by_rows(rows: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
     let [count, features] = rows.dims();
     let filled = count.next_multiple_of(ROWS);
     let rows = if filled == count { rows } else { rows.pad([(0, filled - count), (0, 0)], 0.0) };
-    let blocks = rows.reshape([filled / ROWS, ROWS, features]).matmul(layer.weight.val().unsqueeze());
-    let blocks = match &layer.bias {
-        Some(bias) => blocks + bias.val().unsqueeze(),
+    let blocks = rows.reshape([filled / ROWS, ROWS, features]).matmul(weight.unsqueeze());
+    let blocks = match bias {
+        Some(bias) => blocks + bias.unsqueeze(),
         None => blocks,
     };
     let [_, _, classes] = blocks.dims();

@@ -4,6 +4,7 @@
 //! PyTorch checkpoints without executing anything in them. Every network is registered twice: as a model, in
 //! evaluation state, and as a [`Trainable`](realsafe_core::Trainable).
 
+mod bounds;
 mod builtin;
 mod head;
 mod layers;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use realsafe_core::{Draws, Locations, Model, Stop};
-use realsafe_plan::Values;
+use realsafe_core::{Draws, Locations, Model, Stop, read};
+use realsafe_plan::{Norm, Values};
 
+use crate::bounds::{Layer, interval_margins};
 use crate::head::Head;
 use crate::weights;
 
@@ -17,6 +18,9 @@ pub(crate) trait Network: Module + Send + Sync + 'static {
 
     /// Beginnings of keys, after the replacements, that known checkpoints have and the network does not need.
     const UNUSED: &'static [&'static str] = &[];
+
+    /// Whether it tells its features; see [`Network::features_and_logits`].
+    const TELLS_FEATURES: bool = false;
 
     /// The network with untrained weights.
     fn new(values: &Values, device: &Device) -> Self;
@@ -32,6 +36,11 @@ pub(crate) trait Network: Module + Send + Sync + 'static {
     /// The features `[n, features]` that the last linear layer is given, and the logits, of images; none where the network
     /// does not tell them.
     fn features_and_logits(&self, _images: Tensor<4>) -> Option<[Tensor<2>; 2]> {
+        None
+    }
+
+    /// The layers in the order in which images go through them, up to the logits; none where the network is no such sequence.
+    fn layers(&self) -> Option<Vec<Layer<'_>>> {
         None
     }
 
@@ -63,6 +72,20 @@ impl<N: Network> Evaluation<N> {
 impl<N: Network> Model for Evaluation<N> {
     fn logits(&self, images: Tensor<4>, _: &Draws) -> Result<Tensor<2>, Stop> {
         Ok(self.0.forward(images))
+    }
+
+    fn certified(&self, images: Tensor<4>, labels: &[u32], norm: Norm, eps: f64) -> Option<Result<Vec<bool>, Stop>> {
+        if norm != Norm::Linf {
+            return None;
+        }
+        let margins = read(interval_margins(&self.0.layers()?, images, labels, eps)?);
+        Some(margins.map(|margins| {
+            let rows = margins.chunks_exact(margins.len() / labels.len().max(1)).zip(labels);
+            rows.map(|(row, label)| {
+                row.iter().enumerate().all(|(class, margin)| class == *label as usize || *margin > 0.0)
+            })
+            .collect()
+        }))
     }
 
     fn with_residual_decay(&self, decay: f64) -> Option<Arc<dyn Model>> {

@@ -11,6 +11,7 @@ use burn::tensor::{Bytes, Device, Gradients, Tensor};
 use realsafe_core::{Model, Trainable, TrainingState};
 use realsafe_plan::Values;
 
+use crate::bounds::interval_margins;
 use crate::head::Head;
 use crate::network::{Evaluation, Network};
 use crate::weights::{self, Source};
@@ -44,8 +45,20 @@ impl<N: Network> Trainable for Training<N> {
         self.network.forward(images)
     }
 
+    fn tells_features(&self) -> bool {
+        N::TELLS_FEATURES
+    }
+
     fn features_and_logits(&self, images: Tensor<4>) -> Option<[Tensor<2>; 2]> {
         self.network.features_and_logits(images)
+    }
+
+    fn has_intervals(&self) -> bool {
+        self.network.layers().is_some()
+    }
+
+    fn interval_margins(&self, images: Tensor<4>, labels: &[u32], eps: f64) -> Option<Tensor<2>> {
+        interval_margins(&self.network.layers()?, images, labels, eps)
     }
 
     fn has_centres(&self) -> bool {

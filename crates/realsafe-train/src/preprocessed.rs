@@ -57,6 +57,10 @@ impl Trainable for Preprocessed {
         self.network.forward(self.seen(images))
     }
 
+    fn tells_features(&self) -> bool {
+        self.network.tells_features()
+    }
+
     fn features_and_logits(&self, images: Tensor<4>) -> Option<[Tensor<2>; 2]> {
         self.network.features_and_logits(self.seen(images))
     }

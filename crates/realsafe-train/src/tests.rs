@@ -403,3 +403,60 @@ fn max_mahalanobis_training_draws_features_to_centres() {
         assert!(error.contains("add `head = \"max-mahalanobis\"`"), "{error}");
     }
 }
+
+/// What is proven must hold: no certified image is misclassified, as it is or under PGD.
+#[test]
+fn interval_training_certifies_what_no_attack_breaks() {
+    let (_folder, summary) =
+        trained(&spec("digits-interval-bound-propagation.toml", &["data.samples=600", "training.epochs=24"]));
+    let (test, eps) = (digits("test"), 0.1);
+    let batch = batch(&test);
+    let certified =
+        |model: &dyn Model| model.certified(batch.images.clone(), &batch.labels, Norm::Linf, eps).unwrap().unwrap();
+    let share = |flags: &[bool]| flags.iter().filter(|flag| **flag).count() as f64 / flags.len() as f64;
+    let model = digits_cnn(&summary.weights.display().to_string());
+    let adversary = Adversary { norm: Norm::Linf, eps: eps as f32, steps: 20, step_size: 0.02, start: Start::Ball };
+    let attacked = adversary.adversarials(model.clone(), &batch, Aim::Label).unwrap();
+    let logits = Logits::read(model.logits(attacked, &Draws::none(batch.labels.len())).unwrap()).unwrap();
+    let robust: Vec<bool> =
+        logits.predictions().iter().zip(&batch.labels).map(|(found, label)| *found == Some(*label)).collect();
+    let proven = certified(&*model);
+    assert!(proven.iter().zip(&robust).all(|(proven, robust)| *robust || !proven));
+    assert!(summary.epochs.last().unwrap().test_accuracy > Some(0.75), "{summary:?}");
+    assert!(share(&proven) > 0.25, "{} of the images are certified, {} robust", share(&proven), share(&robust));
+    // A network that was not trained for it has no proofs.
+    assert!(share(&certified(&*digits_cnn("builtin:digits-standard"))) < 0.05);
+}
+
+#[test]
+fn interval_training_refuses_what_intervals_do_not_go_through() {
+    let mut refused = spec("digits-interval-bound-propagation.toml", &[]);
+    refused.model = spec("digits-mmc.toml", &[]).model;
+    let error = run(&refused, tempfile::tempdir().unwrap().path()).unwrap_err().to_string();
+    assert!(error.contains("cannot train the model: intervals do not go through it"), "{error}");
+    let backwards = spec("digits-interval-bound-propagation.toml", &["training.ramp-start=0.9"]);
+    let error = run(&backwards, tempfile::tempdir().unwrap().path()).unwrap_err().to_string();
+    assert!(error.contains("`ramp-start` is after `ramp-end`"), "{error}");
+}
+
+/// The centres are part of the checkpoint: a run that is taken up ends as one that was never left.
+#[test]
+fn center_loss_carries_its_centres_on() {
+    let short = ["data.samples=96", "training.epochs=3", "training.batch-size=20"];
+    let mut spec = spec("digits-standard.toml", &short);
+    spec.recipe = recipe("center-loss", "lambda = 0.5\nepochs = 3\nbatch-size = 20");
+    let (_whole, expected) = trained(&spec);
+    let folder = tempfile::tempdir().unwrap();
+    let cancelled = AtomicBool::new(false);
+    let progress = |progress: Progress<'_>| {
+        if let Progress::Batch { epoch: 2, batch: 3, .. } = progress {
+            cancelled.store(true, Ordering::Relaxed);
+        }
+    };
+    let watch = Watch { cancelled: &cancelled, progress: &progress };
+    train(&spec, &locations(), &Device::flex(), folder.path(), watch).unwrap_err();
+    assert_eq!(run(&spec, folder.path()).unwrap().blake3, expected.blake3);
+    let mut without = spec.clone();
+    without.recipe = recipe("center-loss", "lambda = 0\nepochs = 3\nbatch-size = 20");
+    assert_ne!(trained(&without).1.blake3, expected.blake3);
+}

@@ -149,6 +149,8 @@ impl Network for CifarResNet {
         (r"\.shortcut\.1\.", ".shortcut.bn."),
     ];
 
+    const TELLS_FEATURES: bool = true;
+
     fn new(values: &Values, device: &Device) -> Self {
         let shortcut = values.text("shortcut");
         let depth: usize = values.text("depth").parse().expect("the table lists numbers only");

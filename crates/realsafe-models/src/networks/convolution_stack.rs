@@ -19,6 +19,7 @@ use burn::tensor::{Device, Tensor};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
 use realsafe_plan::{Component, ModelTraits, Origin, Traits, Values};
 
+use crate::bounds::Layer;
 use crate::layers::{WEIGHTS, convolution, linear_by_rows};
 use crate::network::{Network, build};
 use crate::training::trainable;
@@ -49,6 +50,18 @@ impl Network for ConvolutionStack {
         let hidden = relu(self.conv2.forward(hidden));
         let hidden = relu(linear_by_rows(&self.linear1, hidden.flatten(1, 3)));
         linear_by_rows(&self.linear2, hidden)
+    }
+
+    fn layers(&self) -> Option<Vec<Layer<'_>>> {
+        Some(vec![
+            Layer::Convolution(&self.conv1),
+            Layer::Relu,
+            Layer::Convolution(&self.conv2),
+            Layer::Relu,
+            Layer::Linear(&self.linear1),
+            Layer::Relu,
+            Layer::Linear(&self.linear2),
+        ])
     }
 }
 

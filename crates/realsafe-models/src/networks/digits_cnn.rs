@@ -19,6 +19,7 @@ use burn::tensor::{Device, Tensor};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
 use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
+use crate::bounds::Layer;
 use crate::head::{self, CENTRE_NORM, FEATURE_DIMENSION, HEAD, Head};
 use crate::layers::{WEIGHTS, convolution, linear_by_rows, max_pool};
 use crate::network::{Network, build};
@@ -48,6 +49,8 @@ impl DigitsCnn {
 }
 
 impl Network for DigitsCnn {
+    const TELLS_FEATURES: bool = true;
+
     fn new(values: &Values, device: &Device) -> Self {
         let head = Head::of(values, 10);
         Self {
@@ -70,6 +73,21 @@ impl Network for DigitsCnn {
     fn features_and_logits(&self, images: Tensor<4>) -> Option<[Tensor<2>; 2]> {
         let features = self.features(images);
         Some([features.clone(), self.classify(features)])
+    }
+
+    fn layers(&self) -> Option<Vec<Layer<'_>>> {
+        matches!(self.head, Head::Linear).then(|| {
+            vec![
+                Layer::Convolution(&self.conv1),
+                Layer::Relu,
+                Layer::Convolution(&self.conv2),
+                Layer::Relu,
+                Layer::MaxPool,
+                Layer::Linear(&self.linear1),
+                Layer::Relu,
+                Layer::Linear(&self.linear2),
+            ]
+        })
     }
 }
 

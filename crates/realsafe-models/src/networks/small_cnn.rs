@@ -18,6 +18,7 @@ use burn::tensor::{Device, Tensor};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
 use realsafe_plan::{Component, ModelTraits, Origin, Traits, Values};
 
+use crate::bounds::Layer;
 use crate::layers::{WEIGHTS, convolution, linear_by_rows, max_pool};
 use crate::network::{Network, build};
 use crate::training::trainable;
@@ -69,6 +70,28 @@ impl Network for SmallCnn {
         let hidden = drop.forward(relu(linear_by_rows(fc1, hidden.flatten(1, 3))));
         let hidden = relu(linear_by_rows(fc2, hidden));
         linear_by_rows(fc3, hidden)
+    }
+
+    fn layers(&self) -> Option<Vec<Layer<'_>>> {
+        let FeatureExtractor { conv1, conv2, conv3, conv4 } = &self.feature_extractor;
+        let Classifier { fc1, fc2, fc3, .. } = &self.classifier;
+        Some(vec![
+            Layer::Convolution(conv1),
+            Layer::Relu,
+            Layer::Convolution(conv2),
+            Layer::Relu,
+            Layer::MaxPool,
+            Layer::Convolution(conv3),
+            Layer::Relu,
+            Layer::Convolution(conv4),
+            Layer::Relu,
+            Layer::MaxPool,
+            Layer::Linear(fc1),
+            Layer::Relu,
+            Layer::Linear(fc2),
+            Layer::Relu,
+            Layer::Linear(fc3),
+        ])
     }
 }
 

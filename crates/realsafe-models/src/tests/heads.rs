@@ -84,6 +84,7 @@ fn features_are_those_of_the_last_linear_layer() {
         ("cifar-resnet", "depth = \"20\"\nhead = \"max-mahalanobis\"", 64),
     ] {
         let network = untrained(id, table);
+        assert!(network.tells_features(), "{id}");
         let images = noise(id, table, 8);
         let [features, logits] = network.features_and_logits(images.clone().autodiff()).expect("it tells them");
         assert_eq!(features.dims(), [8, width], "{id}");

@@ -1,6 +1,7 @@
 //! Every network, as models and trainers see it.
 
 mod assets;
+mod bounds;
 mod exported;
 mod files;
 mod heads;

@@ -1,10 +1,12 @@
 //! The recipes, one file each.
 
 mod alp;
+mod center_loss;
 mod ensemble_at;
 mod fast_at;
 mod fgsm_at;
 mod free_at;
+mod interval_bound_propagation;
 mod label_smoothing;
 mod mart;
 mod mmc;

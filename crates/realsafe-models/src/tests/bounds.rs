@@ -1,0 +1,90 @@
+//! Interval bounds against what networks give.
+
+use burn::nn::LinearConfig;
+use burn::tensor::{Device, Tensor, TensorData};
+use realsafe_plan::Norm;
+
+use super::{NETWORKS, assert_close, floats, logits, noise, untrained};
+use crate::bounds::{Layer, interval_margins};
+
+const BOUNDED: [&str; 4] = ["convolution-stack", "digits-cnn", "lenet", "small-cnn"];
+const LABELS: [u32; 8] = [0, 1, 2, 3, 4, 9, 6, 7];
+
+/// The differences between the label's logit and every logit, row after row.
+fn margins(logits: &[f32]) -> Vec<f32> {
+    let rows = logits.chunks_exact(10).zip(LABELS);
+    rows.flat_map(|(row, label)| row.iter().map(move |logit| row[label as usize] - logit)).collect()
+}
+
+#[test]
+fn bounds_are_exact_at_a_point_and_hold_in_the_cube_around_it() {
+    for id in BOUNDED {
+        let network = untrained(id, "");
+        let model = network.snapshot();
+        let images = noise(id, "", 8);
+        let bounds = |eps| floats(network.interval_margins(images.clone().autodiff(), &LABELS, eps).unwrap().inner());
+        assert_close(&bounds(0.0), &margins(&logits(&*model, images.clone())), 1e-5);
+        let least = bounds(0.03);
+        let dims = images.dims();
+        for draw in 0..20_usize {
+            // Corners of the cube, where linear functions are smallest.
+            let signs = (0..dims.iter().product()).map(|pixel: usize| {
+                if (pixel * 2_654_435_761 + draw * 40_503 * pixel) >> 7 & 1 == 0 { 0.03 } else { -0.03_f32 }
+            });
+            let shift = Tensor::<4>::from_data(TensorData::new(signs.collect::<Vec<f32>>(), dims), &Device::flex());
+            let found = margins(&logits(&*model, (images.clone() + shift).clamp(0.0, 1.0)));
+            for (found, least) in found.into_iter().zip(&least) {
+                assert!(found >= least - 1e-5, "{id}: {found} is below {least}");
+            }
+        }
+    }
+}
+
+#[test]
+fn only_sequences_of_known_layers_are_certified() {
+    for (id, table) in NETWORKS {
+        let model = untrained(id, table).snapshot();
+        let images = noise(id, table, 1);
+        let bounded = BOUNDED.contains(&id) && table.is_empty();
+        assert_eq!(model.certified(images.clone(), &[0], Norm::Linf, 0.01).is_some(), bounded, "{id} {table}");
+        assert!(model.certified(images, &[0], Norm::L2, 0.01).is_none(), "{id}");
+    }
+}
+
+#[test]
+fn what_is_certified_depends_on_the_label_and_shrinks_with_eps() {
+    let model = untrained("digits-cnn", "").snapshot();
+    let images = noise("digits-cnn", "", 8);
+    let predicted: Vec<u32> = logits(&*model, images.clone())
+        .chunks_exact(10)
+        .map(|row| (0..10).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap() as u32)
+        .collect();
+    let count = |labels: &[u32], eps| {
+        let certified = model.certified(images.clone(), labels, Norm::Linf, eps).unwrap().unwrap();
+        certified.into_iter().filter(|certified| *certified).count()
+    };
+    assert_eq!(count(&predicted, 0.0), 8);
+    assert_eq!(count(&predicted, 0.5), 0);
+    let others: Vec<u32> = predicted.iter().map(|label| (label + 1) % 10).collect();
+    assert_eq!(count(&others, 0.0), 0);
+}
+
+/// The smallest value of a linear function over a cube is at a corner.
+#[test]
+fn bounds_of_a_linear_function_are_exact() {
+    let device = Device::flex();
+    let layer = LinearConfig::new(12, 10).init(&device);
+    let images = noise("digits-cnn", "", 8).narrow(2, 0, 4).narrow(3, 0, 3) * 0.5 + 0.25;
+    let bounds = interval_margins(&[Layer::Linear(&layer)], images.clone(), &LABELS, 0.2).unwrap();
+    let weight = floats(layer.weight.val());
+    let logits = floats(layer.forward(images.flatten(1, 3)));
+    let mut expected = margins(&logits);
+    for (place, expected) in expected.iter_mut().enumerate() {
+        let (label, class) = (LABELS[place / 10] as usize, place % 10);
+        *expected -= 0.2 * weight.chunks_exact(10).map(|row| (row[label] - row[class]).abs()).sum::<f32>();
+    }
+    assert_close(&floats(bounds), &expected, 1e-5);
+    assert!(
+        interval_margins(&[Layer::Linear(&layer), Layer::Relu], noise("digits-cnn", "", 8), &LABELS, 0.1).is_none()
+    );
+}
