@@ -5,6 +5,7 @@ mod backends;
 mod batching;
 mod documentation;
 mod golden;
+mod onnx;
 mod peers;
 #[cfg(unix)]
 mod plugins;
