@@ -6,6 +6,7 @@ mod batching;
 mod defenses;
 mod documentation;
 mod golden;
+mod onnx;
 mod peers;
 #[cfg(unix)]
 mod plugins;

@@ -1,0 +1,50 @@
+//! A network in an ONNX file is attacked as the same network in Rust is.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::program::{argument, program, rows, succeed};
+
+/// What an attack found on a sample, without the name of the model.
+fn outcomes(samples: &[BTreeMap<String, String>], model: &str) -> Vec<(String, String, String)> {
+    let of = samples.iter().filter(|row| row["model"] == model);
+    let mut outcomes: Vec<_> =
+        of.map(|row| (row["attack"].clone(), row["sample"].clone(), row["status"].clone())).collect();
+    outcomes.sort();
+    outcomes
+}
+
+/// Runs a spec and compares what the models `native` and `graph` did on at least so many samples.
+fn compare(arguments: &[&str], least: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut whole = vec!["run"];
+    whole.extend(arguments);
+    whole.extend(["--out", argument(folder.path())]);
+    succeed(&whole);
+    let samples = rows(&folder.path().join("samples.csv"));
+    let (native, graph) = (outcomes(&samples, "native"), outcomes(&samples, "graph"));
+    assert!(native.len() >= least, "{} outcomes", native.len());
+    assert!(
+        native.iter().any(|(.., status)| status == "robust") && native.iter().any(|(.., status)| status == "broken")
+    );
+    assert_eq!(native, graph);
+}
+
+#[test]
+fn a_graph_is_attacked_as_its_native_network_is() {
+    compare(&["tests/specs/onnx.toml"], 128);
+}
+
+#[test]
+fn a_graph_that_does_not_fit_the_data_is_refused_when_specs_are_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let graph =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/realsafe-onnx/tests/operators/products-traced.onnx");
+    std::fs::copy(graph, folder.path().join("other.onnx")).unwrap();
+    let mut command = program(&["check", "tests/specs/onnx.toml", "--set", "model.graph.file=other.onnx"]);
+    let output = command.args(["--data", argument(folder.path())]).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(errors.contains("takes images of 2x3x4, but the dataset has images of 1x8x8"), "{errors}");
+    assert!(errors.contains("knows 5 classes, but the dataset has 10"), "{errors}");
+}
