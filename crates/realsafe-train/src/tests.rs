@@ -415,7 +415,8 @@ fn interval_training_certifies_what_no_attack_breaks() {
         |model: &dyn Model| model.certified(batch.images.clone(), &batch.labels, Norm::Linf, eps).unwrap().unwrap();
     let share = |flags: &[bool]| flags.iter().filter(|flag| **flag).count() as f64 / flags.len() as f64;
     let model = digits_cnn(&summary.weights.display().to_string());
-    let adversary = Adversary { norm: Norm::Linf, eps: eps as f32, steps: 20, step_size: 0.02, start: Start::Ball };
+    let adversary =
+        Adversary { norm: Norm::Linf, eps: eps as f32, steps: 20, step_size: 0.02, start: Start::Ball, warm_up: 0.0 };
     let attacked = adversary.adversarials(model.clone(), &batch, Aim::Label).unwrap();
     let logits = Logits::read(model.logits(attacked, &Draws::none(batch.labels.len())).unwrap()).unwrap();
     let robust: Vec<bool> =
