@@ -7,13 +7,21 @@ use burn::tensor::{Device, Tensor, TensorData};
 use realsafe_plan::{Cost, Search, Success};
 
 use crate::doors::Door;
-use crate::logits::read;
+use crate::logits::{most_frequent, read};
 use crate::oracle::{Account, Found, Rules};
 use crate::projection::{Distances, in_box};
 use crate::random::Purpose;
 use crate::search::Bracket;
-use crate::task::{Contribution, Control, Judged, Judgement, Member, Recorded, Task, Verdict};
+use crate::task::{Contribution, Control, Judged, Judgement, Member, Recorded, Shares, Task, Verdict};
 use crate::{Attack, Batch, Draws, Oracle, Rows, Select, Stop};
+
+/// How the victim answers a final image.
+struct Answer {
+    prediction: Option<u32>,
+    /// Whether that reaches the goal.
+    reached: bool,
+    shares: Option<Shares>,
+}
 
 /// Runs the attacks of one task.
 pub struct Driver<'a> {
@@ -23,6 +31,10 @@ pub struct Driver<'a> {
     oracle: Oracle,
     /// The attack that runs.
     member: Member<'a>,
+    /// Its place among those of the task.
+    place: usize,
+    /// How often candidates of a randomised victim were compared; none where there is but one, whose verdict is final.
+    comparisons: Option<u32>,
     /// How many steps the attacks before it can make.
     steps_before: u32,
     /// The radius of each sample.
@@ -45,11 +57,14 @@ impl<'a> Driver<'a> {
     /// Where there is no attack.
     pub fn run(task: Task, members: &[Member<'a>], device: &Device, control: Control<'a>) -> Result<Judged, Stop> {
         let mut driver = Self::new(task, members[0], device, control);
+        driver.comparisons =
+            (driver.task.draws.is_some() && (members.len() > 1 || members[0].restarts > 1)).then_some(0);
         driver.credit_clean_errors();
         let mut contributions = Vec::with_capacity(members.len());
         for (index, member) in members.iter().enumerate() {
             contributions.push(driver.contribute(index, *member)?);
         }
+        driver.judge_randomised(&mut contributions)?;
         let zero = |account: &&Account| account.zero_gradient == Some(true);
         let zero_gradients = driver.oracle.accounts.iter().filter(zero).count() as u64;
         let mut recorded = std::mem::take(&mut driver.recorded);
@@ -107,6 +122,8 @@ impl<'a> Driver<'a> {
             control,
             oracle,
             member,
+            place: 0,
+            comparisons: None,
             steps_before: 0,
             brackets: None,
             last: vec![None; count],
@@ -122,7 +139,7 @@ impl<'a> Driver<'a> {
             driver.oracle.accounts.iter().map(of).fold(Cost::default(), Cost::plus)
         };
         let before = (spent(self, |account| account.spent), spent(self, |account| account.surrogates));
-        self.member = member;
+        (self.member, self.place) = (member, index);
         self.oracle.rules.eot = member.eot;
         member.attack.run(self)?;
         let mut contribution = Contribution {
@@ -131,6 +148,10 @@ impl<'a> Driver<'a> {
             spent: spent(self, |account| account.spent).minus(before.0),
             surrogates: spent(self, |account| account.surrogates).minus(before.1),
         };
+        if self.task.draws.is_some() {
+            // What it breaks is known in the end only.
+            return Ok(contribution);
+        }
         for slot in open {
             let clean_error = self.is_clean_error(slot);
             let judgement = self.judgements[slot].as_mut().expect("every sample is judged");
@@ -220,7 +241,7 @@ impl<'a> Driver<'a> {
         }
         let pixels: Vec<Vec<f32>> = ended.iter().filter_map(|&slot| self.last[slot].take()).collect();
         let images = self.upload(pixels.iter().map(Vec::as_slice), ended.len());
-        let predictions = self.predict(&ended, &images)?;
+        let predictions = self.predict(&ended, &images, 0)?;
         for ((slot, pixels), prediction) in ended.into_iter().zip(pixels).zip(predictions) {
             let distance = Distances::between(self.oracle.clean(slot), &pixels).in_norm(self.task.norm);
             let inside = in_box(&pixels) && distance <= self.task.norm.tolerance(self.radii[slot]);
@@ -233,11 +254,67 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// What the victim predicts, outside the books.
-    fn predict(&self, slots: &[usize], images: &Tensor<4>) -> Result<Vec<Option<u32>>, Stop> {
-        let draws = slots.iter().map(|&slot| (self.task.indices[slot], 0));
+    /// What the victim predicts on a draw, outside the books.
+    fn predict(&self, slots: &[usize], images: &Tensor<4>, draw: u64) -> Result<Vec<Option<u32>>, Stop> {
+        let draws = slots.iter().map(|&slot| (self.task.indices[slot], draw));
         let draws = Draws::new(self.task.seed, Purpose::Verification, draws);
         Ok(self.oracle.model.padded_logits(images, &draws)?.predictions())
+    }
+
+    /// What the victim predicts and whether that reaches the goal: once, or of a randomised victim the most frequent
+    /// prediction and the majority of some draws.
+    fn answers(&self, slots: &[usize], images: &Tensor<4>, first_draw: u64) -> Result<Vec<Answer>, Stop> {
+        let Some(draws) = self.task.draws else {
+            let answer =
+                |(prediction, &slot)| Answer { prediction, reached: self.reaches(slot, prediction), shares: None };
+            return Ok(self.predict(slots, images, 0)?.into_iter().zip(slots).map(answer).collect());
+        };
+        let predictions = (first_draw..first_draw + u64::from(draws)).map(|draw| self.predict(slots, images, draw));
+        let predictions = predictions.collect::<Result<Vec<_>, Stop>>()?;
+        let answer = |(row, &slot): (usize, &usize)| {
+            let of_row: Vec<Option<u32>> = predictions.iter().map(|predictions| predictions[row]).collect();
+            let share = |of: &dyn Fn(Option<u32>) -> bool| {
+                of_row.iter().filter(|prediction| of(**prediction)).count() as f64 / f64::from(draws)
+            };
+            let label = self.task.samples.labels[slot];
+            let shares = Shares {
+                correct: share(&|prediction| prediction == Some(label)),
+                robust: share(&|prediction| !self.reaches(slot, prediction)),
+            };
+            Answer { prediction: most_frequent(&of_row), reached: shares.robust < 0.5, shares: Some(shares) }
+        };
+        Ok(slots.iter().enumerate().map(answer).collect())
+    }
+
+    /// Judges the candidates that were kept on draws of their own, so that they do not profit from the draws on which they
+    /// were the best of several; and says which attack broke what.
+    fn judge_randomised(&mut self, contributions: &mut [Contribution]) -> Result<(), Stop> {
+        if self.task.draws.is_none() {
+            return Ok(());
+        }
+        let slots: Vec<usize> = (0..self.judgements.len()).collect();
+        if self.comparisons.take().is_some() {
+            let kept = self.judgements.iter().flatten();
+            let images = self.upload(kept.map(|judgement| judgement.pixels.as_slice()), slots.len());
+            for (slot, answer) in self.answers(&slots, &images, 0)?.into_iter().enumerate() {
+                let judgement = self.judgements[slot].as_mut().expect("every sample is judged");
+                if judgement.verdict != Verdict::Invalid {
+                    judgement.verdict = if answer.reached { Verdict::Broken } else { Verdict::Robust };
+                    (judgement.prediction, judgement.shares) = (answer.prediction, answer.shares);
+                }
+            }
+        }
+        for slot in slots {
+            let clean_error = self.is_clean_error(slot);
+            let judgement = self.judgements[slot].as_mut().expect("every sample is judged");
+            let broken = judgement.verdict == Verdict::Broken;
+            judgement.broken_by = judgement.broken_by.filter(|_| broken && !clean_error);
+            judgement.first_success = broken.then_some(judgement.spent.queries);
+            if let Some(place) = judgement.broken_by {
+                contributions[place].broken += 1;
+            }
+        }
+        Ok(())
     }
 
     fn reaches(&self, slot: usize, prediction: Option<u32>) -> bool {
@@ -396,7 +473,7 @@ impl<'a> Driver<'a> {
     }
 
     fn record(&mut self, batch: &Batch, iterates: &Tensor<4>, step: u32) -> Result<(), Stop> {
-        let predictions = self.predict(&batch.slots, iterates)?;
+        let predictions = self.predict(&batch.slots, iterates, 0)?;
         let pixels = read(iterates.clone())?;
         for (row, image) in pixels.chunks_exact(pixels.len() / batch.len()).enumerate() {
             let slot = batch.slots[row];
@@ -417,11 +494,16 @@ impl<'a> Driver<'a> {
     fn settle(&mut self, slots: &[usize]) -> Result<(), Stop> {
         let finals: Vec<Vec<f32>> = slots.iter().map(|&slot| self.final_pixels(slot)).collect();
         let images = self.upload(finals.iter().map(Vec::as_slice), finals.len());
-        let predictions = self.predict(slots, &images)?;
-        for ((&slot, pixels), prediction) in slots.iter().zip(finals).zip(predictions) {
+        let draws = u64::from(self.task.draws.unwrap_or(1));
+        let first_draw = self.comparisons.as_mut().map_or(0, |made| {
+            *made += 1;
+            u64::from(*made) * draws
+        });
+        let answers = self.answers(slots, &images, first_draw)?;
+        for ((&slot, pixels), answer) in slots.iter().zip(finals).zip(answers) {
+            let Answer { prediction, reached, shares } = answer;
             let account = &self.oracle.accounts[slot];
             let mut distances = Distances::between(self.oracle.clean(slot), &pixels);
-            let reached = self.reaches(slot, prediction);
             let inside =
                 self.task.eps.is_none_or(|eps| distances.in_norm(self.task.norm) <= self.task.norm.tolerance(eps));
             let verdict = if !in_box(&pixels) || !inside || prediction.is_none() {
@@ -440,15 +522,25 @@ impl<'a> Driver<'a> {
             let (spent, surrogates) = (account.spent, account.surrogates);
             let first_success = account.first_success.or((verdict == Verdict::Broken).then_some(spent.queries));
             let failed_at = self.brackets.as_ref().map(|brackets| brackets[slot].low);
+            let candidate_of = self.task.draws.map(|_| self.place);
+            let robust = |judgement: &Judgement| judgement.shares.map_or(0.0, |shares| shares.robust);
+            let better = |known: &&mut Judgement| {
+                verdict != Verdict::Invalid && shares.is_some_and(|shares| robust(known) <= shares.robust)
+            };
+            if let Some(known) = self.judgements[slot].as_mut().filter(better) {
+                (known.spent, known.surrogates) = (spent, surrogates);
+                continue;
+            }
             self.judgements[slot] = Some(Judgement {
                 verdict,
                 pixels,
                 prediction,
+                shares,
                 distances,
                 spent,
                 surrogates,
                 first_success,
-                broken_by: None,
+                broken_by: candidate_of,
                 failed_at,
             });
         }

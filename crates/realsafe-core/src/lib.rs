@@ -38,13 +38,13 @@ pub use defense::{DefendedModel, Defense};
 pub use doors::{DeriveRow, Door, Gradients, Labels, Role, Scores, ScoresAndSurrogates, Surrogates};
 pub use draws::Draws;
 pub use driver::Driver;
-pub use logits::{Logits, read};
+pub use logits::{Logits, most_frequent, read};
 pub use losses::{CrossEntropy, Loss, Margin, margin, strongest_rival};
 pub use model::{Model, Tape};
 pub use oracle::{Network, OpenTape, Oracle};
 pub use recipe::{Objective, Recipe, TrainingBatch};
 pub use rows::{HostRows, Rows, Select};
-pub use task::{Contribution, Control, Judged, Judgement, Member, Recorded, Task, Verdict};
+pub use task::{Contribution, Control, Judged, Judgement, Member, Recorded, Shares, Task, Verdict};
 pub use trainable::{Trainable, TrainableEntry, TrainingState};
 
 pub use inventory;

@@ -1,5 +1,7 @@
 //! Logits on the host, where predictions, losses and success are decided.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::Tensor;
 
 use crate::Stop;
@@ -62,6 +64,15 @@ impl Logits {
     }
 }
 
+/// The most frequent of some predictions, the first class of several; none where one of them is none.
+pub fn most_frequent(predictions: &[Option<u32>]) -> Option<u32> {
+    let mut counts = BTreeMap::new();
+    for prediction in predictions {
+        *counts.entry((*prediction)?).or_insert(0_u32) += 1;
+    }
+    counts.into_iter().max_by_key(|(class, count)| (*count, std::cmp::Reverse(*class))).map(|(class, _)| class)
+}
+
 fn predict(row: &[f32]) -> Option<u32> {
     let mut best = 0;
     for (class, value) in row.iter().enumerate() {
@@ -87,6 +98,13 @@ pub fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Stop> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_most_frequent_prediction_is_the_first_of_several_and_nan_is_none() {
+        assert_eq!(most_frequent(&[Some(2), Some(1), Some(2)]), Some(2));
+        assert_eq!(most_frequent(&[Some(2), Some(1), Some(1), Some(2), Some(0)]), Some(1));
+        assert_eq!(most_frequent(&[Some(2), None, Some(2)]), None);
+    }
 
     #[test]
     fn ties_go_to_the_first_class_and_nan_predicts_nothing() {

@@ -43,6 +43,8 @@ pub struct Task {
     pub record: Vec<u32>,
     /// The seed of all random streams.
     pub seed: u64,
+    /// How many draws verdicts are the mean of; none where the victim draws nothing.
+    pub draws: Option<u32>,
 }
 
 /// One of the attacks that are made one after the other, each on what the ones before did not break.
@@ -98,7 +100,7 @@ pub struct Control<'a> {
 pub enum Verdict {
     /// It does not fulfil the goal.
     Robust,
-    /// It fulfils the goal inside the box and the ball.
+    /// It fulfils the goal inside the box and the ball, of a randomised victim on more than half of the draws.
     Broken,
     /// It is not finite, or outside the box or the ball.
     Invalid,
@@ -113,8 +115,10 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// The final image.
     pub pixels: Vec<f32>,
-    /// The prediction of the independent pass.
+    /// The prediction of the independent pass; of a randomised victim, the most frequent one.
     pub prediction: Option<u32>,
+    /// How a randomised victim answers the final image.
+    pub shares: Option<Shares>,
     /// Distances from the clean image; infinite where a distance was to be minimised and nothing was found.
     pub distances: Distances,
     /// What was spent on the victim.
@@ -127,6 +131,15 @@ pub struct Judgement {
     pub broken_by: Option<usize>,
     /// Of a search, the largest radius at which the attack failed; 0 if it never did.
     pub failed_at: Option<f64>,
+}
+
+/// How often the draws of a randomised victim let the final image be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shares {
+    /// The share of draws on which the prediction is the label.
+    pub correct: f64,
+    /// The share of draws on which the goal is not reached.
+    pub robust: f64,
 }
 
 /// A sample at a recorded step.

@@ -112,6 +112,8 @@ pub struct Cell {
     pub threat: Threat,
     /// The seed of every random stream.
     pub seed: u64,
+    /// How many draws verdicts are the mean of; none where the victim draws nothing.
+    pub draws: Option<u32>,
     /// The most that all samples of the cell together can cost.
     pub cost: crate::Cost,
 }
@@ -121,6 +123,12 @@ impl Cell {
     pub fn stack_name(&self) -> String {
         stack_name(&self.stack)
     }
+}
+
+/// Whether a model or something in front of it draws random numbers, so that one image gets different answers.
+pub(crate) fn is_randomised(model: &Chosen, stack: &[StackLayer]) -> bool {
+    let draws = |layer: &StackLayer| layer.defense.component.defense().is_some_and(|traits| traits.randomised);
+    model.component.model().is_some_and(|traits| (traits.randomised)(&model.values)) || stack.iter().any(draws)
 }
 
 /// The ids of defenses joined by `+`, or `none`.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::cell::stack_name;
+use crate::cell::{is_randomised, stack_name};
 use crate::{AttackChoice, Chosen, Figure, Goal, GradientMode, Member, Norm, Number, Place, StackLayer, TargetRule};
 
 /// An experiment.
@@ -38,6 +38,8 @@ pub struct Experiment {
     pub threats: Vec<ThreatSpec>,
     /// The seeds; every cell is run with each.
     pub seeds: Vec<u64>,
+    /// How many draws of a randomised victim verdicts are the mean of.
+    pub draws: u32,
     /// How many samples a cell has at most.
     pub chunk: u32,
     /// The device that the spec asks for.
@@ -50,6 +52,14 @@ pub struct Experiment {
     pub(crate) skip: Vec<Filter>,
     pub(crate) combinations: Vec<Combination>,
     pub(crate) place: Place,
+}
+
+impl Experiment {
+    /// Whether a victim of any combination draws random numbers.
+    pub(crate) fn has_randomised_victims(&self) -> bool {
+        let victims = self.combinations.iter().map(|one| (&self.models[one.model], &self.stacks[one.stack]));
+        victims.into_iter().any(|(model, stack)| is_randomised(model, &stack.layers))
+    }
 }
 
 /// Defenses in a row, outermost first; none for the bare model.
@@ -71,6 +81,8 @@ impl Stack {
 pub struct AttackSpec {
     /// The attack and what surrounds it.
     pub choice: AttackChoice,
+    /// Where the spec says which images decide, if it does; otherwise the last ones do for randomised victims.
+    pub(crate) asked_success: Option<Place>,
     /// The attacks of a chain in each norm; empty for a single attack.
     pub members: BTreeMap<Norm, Vec<Member>>,
     /// The ids of the threat models in which it runs.

@@ -54,6 +54,10 @@ pub(crate) fn key(cell: &Cell, device_class: &str) -> Key {
     writer.text("f32");
     writer.counts(ROW_COUNTS.iter().map(|rows| *rows as u64));
     writer.text(device_class);
+    // Last, so that victims without draws have the keys that they had before there were any.
+    if let Some(draws) = cell.draws {
+        writer.count(draws.into());
+    }
     Key(writer.0.finalize().to_hex().to_string())
 }
 

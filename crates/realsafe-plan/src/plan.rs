@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::cell::is_randomised;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::experiment::Combination;
 use crate::key::key;
-use crate::{Access, AttackChoice, Budget, Cell, Chosen, Cost, Experiment, Key, Number, Search, Threat};
+use crate::{Access, AttackChoice, Budget, Cell, Chosen, Cost, Experiment, Key, Number, Search, Success, Threat};
 
 /// All that is to be done, in order.
 #[derive(Clone, Debug)]
@@ -85,13 +86,18 @@ fn cell(experiment: &Experiment, combination: Combination, eps: Option<&Number>,
         radii.clone_from(&threat.eps);
         radii.sort_by(|a, b| a.value().total_cmp(&b.value()));
     }
+    let model = &experiment.models[combination.model];
+    let draws = is_randomised(model, &stack).then_some(experiment.draws);
+    if draws.is_some() {
+        attack.success = Success::Last;
+    }
     let cost = cost_per_sample(&attack).times(samples.len() as u64);
     Cell {
         key: Key(String::new()),
         experiment: experiment.id.clone(),
         data: Arc::clone(&experiment.data),
         samples: samples.to_vec(),
-        model: Arc::clone(&experiment.models[combination.model]),
+        model: Arc::clone(model),
         stack,
         attack,
         threat: Threat {
@@ -102,6 +108,7 @@ fn cell(experiment: &Experiment, combination: Combination, eps: Option<&Number>,
             target: threat.target.clone(),
         },
         seed,
+        draws,
         cost,
     }
 }

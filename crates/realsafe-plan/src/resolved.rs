@@ -16,6 +16,7 @@ impl Experiment {
     /// The experiment as a spec in which nothing is left open: no `extends`, no defaults, digests of all named files.
     pub fn resolved(&self) -> String {
         let mut text = String::new();
+        let randomised = self.has_randomised_victims();
         if self.figures.is_empty() {
             line(&mut text, "figure", &Toml::Array(Array::new()));
         }
@@ -27,6 +28,7 @@ impl Experiment {
                 ("title", Some(string(&self.title))),
                 ("paper", self.paper.as_ref().map(string)),
                 ("seeds", Some(Toml::Array(self.seeds.iter().map(|seed| integer(*seed)).collect()))),
+                ("draws", randomised.then(|| integer(u64::from(self.draws)))),
             ],
         );
         data(&mut text, &self.data, &self.samples);
@@ -36,7 +38,7 @@ impl Experiment {
         }
         defenses(&mut text, &self.defenses);
         self.threats.iter().for_each(|spec| threat(&mut text, spec));
-        self.attacks.iter().for_each(|spec| attack(&mut text, spec));
+        self.attacks.iter().for_each(|spec| attack(&mut text, spec, randomised));
         let stack = |layers: &[StackLayer]| strings(layers.iter().map(|layer| layer.defense.id.as_str()));
         section(
             &mut text,
@@ -171,7 +173,7 @@ fn threat(text: &mut String, spec: &ThreatSpec) {
     );
 }
 
-fn attack(text: &mut String, spec: &AttackSpec) {
+fn attack(text: &mut String, spec: &AttackSpec, randomised: bool) {
     let choice = &spec.choice;
     let Budget { queries, forwards, backwards } = choice.budget;
     let limits = [("queries", queries), ("forwards", forwards), ("backwards", backwards)];
@@ -202,7 +204,8 @@ fn attack(text: &mut String, spec: &AttackSpec) {
     let surrogates: Array = choice.surrogates.iter().map(|surrogate| string(&surrogate.id)).collect();
     let record: Array = choice.record.iter().map(|step| integer(u64::from(*step))).collect();
     for (key, value) in [
-        ("success", Some(string(choice.success.name()))),
+        // Left open, it depends on whether a victim is randomised.
+        ("success", (spec.asked_success.is_some() || !randomised).then(|| string(choice.success.name()))),
         ("restarts", spec.members.is_empty().then(|| integer(u64::from(choice.restarts)))),
         ("eot", (choice.eot > 1).then(|| integer(u64::from(choice.eot)))),
         ("search", choice.search.as_ref().map(search)),

@@ -170,7 +170,7 @@ fn common(component: &Component) -> Map<String, Value> {
     let common = match component.kind() {
         Kind::Attack => json!({
             "id": own_id,
-            "success": words("Which images decide; any-iterate by default.", Success::ALL.map(Success::name)),
+            "success": words("Which images decide; any-iterate by default, of randomised victims always last.", Success::ALL.map(Success::name)),
             "restarts": described("How often it starts anew on what it has not broken.", count_up_to(1_000_000)),
             "budget": object("Hard limits per sample.", &[], json!({
                 "queries": count("Images sent to the defended system.", 1),
@@ -260,6 +260,7 @@ fn experiment() -> Value {
                 "minItems": 1,
                 "uniqueItems": true,
             },
+            "draws": count("How many draws of a randomised victim verdicts are the mean of; 20 by default, and at least.", 20),
         }),
     )
 }

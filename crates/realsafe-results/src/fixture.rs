@@ -120,6 +120,7 @@ pub(crate) fn cell(model: &str, attack: &str, eps: Option<&str>, samples: std::o
         },
         threat: Threat { id: "near".to_owned(), norm: Norm::Linf, eps, goal: Goal::Untargeted, target: None },
         seed,
+        draws: None,
         cost: Cost::default(),
     }
 }
@@ -142,6 +143,7 @@ pub(crate) fn outcome(sample: u32, status: Status, distance: f64) -> Outcome {
         first_success: broken.then_some(u64::from(sample) + 1),
         broken_by: None,
         failed_at: None,
+        shares: None,
     }
 }
 

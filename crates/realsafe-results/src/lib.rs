@@ -24,7 +24,7 @@ pub use error::{Error, Result};
 pub use journal::{Event, Journal};
 pub use manifest::ManifestFacts;
 pub use merge::{Merged, merge};
-pub use outcome::{Adversarials, CellRecord, MemberRecord, Outcome, Spent, Status, TracePoint};
+pub use outcome::{Adversarials, CellRecord, MemberRecord, Outcome, Shares, Spent, Status, TracePoint};
 pub use report::{ExperimentReport, Report, Suspect, write_report};
 pub use store::{Conflict, Put, Store};
 pub use table::render;

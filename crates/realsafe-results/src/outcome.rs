@@ -94,6 +94,17 @@ impl Spent {
     }
 }
 
+/// How often the draws of a randomised victim let a sample be.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Shares {
+    /// The share of draws on which the clean image is predicted as its label.
+    pub clean: f64,
+    /// The share of draws on which the final image is.
+    pub correct: f64,
+    /// The share of draws on which the final image does not reach the goal.
+    pub robust: f64,
+}
+
 /// What an attack did to a sample.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
@@ -126,6 +137,8 @@ pub struct Outcome {
     pub broken_by: Option<String>,
     /// Of a search, the largest radius at which the attack failed below its success; 0 if it never did.
     pub failed_at: Option<f64>,
+    /// How a randomised victim answers: then predictions are the most frequent ones, and the status is that of the majority.
+    pub shares: Option<Shares>,
 }
 
 /// The iterate of a sample at a recorded step.

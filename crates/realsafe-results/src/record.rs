@@ -2,6 +2,7 @@
 //!
 //! `samples.csv` holds a row per sample, `trace.csv` a row per recorded step, `members.csv` a row per member of a chain
 //! (absent without any),
+//! `draws.csv` a row per sample of a randomised victim (absent of others),
 //! `adversarials.safetensors` the tensor `images` (absent unless asked for), and `cell.json` what the cell is,
 //! how it failed (absent unless it did), its warnings and the BLAKE3 of the other files.
 
@@ -15,7 +16,7 @@ use serde_json::json;
 
 use crate::files::{csv_bytes, digest};
 use crate::images::{decode_images, encode_images};
-use crate::{CellRecord, MemberRecord, Outcome, Result, Spent, Status, TracePoint};
+use crate::{CellRecord, MemberRecord, Outcome, Result, Shares, Spent, Status, TracePoint};
 
 /// The bytes of a folder by file name.
 pub(crate) type Files = BTreeMap<String, Vec<u8>>;
@@ -25,6 +26,7 @@ pub(crate) const DESCRIPTION: &str = "cell.json";
 const SAMPLES: &str = "samples.csv";
 const TRACE: &str = "trace.csv";
 const MEMBERS: &str = "members.csv";
+const DRAWS: &str = "draws.csv";
 /// The file of final images, which a cell may lack.
 pub(crate) const ADVERSARIALS: &str = "adversarials.safetensors";
 
@@ -56,6 +58,9 @@ pub(crate) const OUTCOME_COLUMNS: [&str; 18] = [
 ];
 
 const TRACE_COLUMNS: [&str; 6] = ["sample", "step", "queries", "pred", "distance", "broken"];
+
+/// The columns of [`Shares`], beside those of a sample where the victim is randomised.
+pub(crate) const SHARE_COLUMNS: [&str; 3] = ["clean_share", "correct_share", "robust_share"];
 
 /// An [`Outcome`] as [`OUTCOME_COLUMNS`] order it.
 #[derive(Serialize, Deserialize)]
@@ -131,6 +136,7 @@ impl From<OutcomeRow> for Outcome {
             first_success: row.first_success,
             broken_by: row.broken_by,
             failed_at: row.failed_at,
+            shares: None,
         }
     }
 }
@@ -207,6 +213,10 @@ pub(crate) fn encode(cell: &Cell, record: &CellRecord) -> Result<Files> {
     if !record.members.is_empty() {
         files.insert(MEMBERS.to_owned(), csv_bytes(&MEMBER_COLUMNS, record.members.iter().map(MemberRow::from))?);
     }
+    let shares: Vec<Shares> = record.outcomes.iter().filter_map(|outcome| outcome.shares).collect();
+    if !shares.is_empty() {
+        files.insert(DRAWS.to_owned(), csv_bytes(&SHARE_COLUMNS, shares)?);
+    }
     if let Some(adversarials) = &record.adversarials {
         files.insert(ADVERSARIALS.to_owned(), encode_images(adversarials)?);
     }
@@ -238,8 +248,18 @@ pub(crate) fn decode(files: &Files) -> std::result::Result<CellRecord, String> {
     let trace = file(TRACE).map_or(Ok(Vec::new()), |bytes| parse::<TracePoint>(TRACE, bytes))?;
     let members = file(MEMBERS).map_or(Ok(Vec::new()), |bytes| parse::<MemberRow>(MEMBERS, bytes))?;
     let adversarials = file(ADVERSARIALS).map(decode_images).transpose();
+    let mut outcomes: Vec<Outcome> = outcomes.into_iter().map(Outcome::from).collect();
+    if let Some(bytes) = file(DRAWS) {
+        let shares = parse::<(f64, f64, f64)>(DRAWS, bytes)?;
+        if shares.len() != outcomes.len() {
+            return Err(format!("{DRAWS}: {} rows for {} samples", shares.len(), outcomes.len()));
+        }
+        for (outcome, (clean, correct, robust)) in outcomes.iter_mut().zip(shares) {
+            outcome.shares = Some(Shares { clean, correct, robust });
+        }
+    }
     Ok(CellRecord {
-        outcomes: outcomes.into_iter().map(Outcome::from).collect(),
+        outcomes,
         trace,
         members: members.into_iter().map(MemberRecord::from).collect(),
         zero_gradients: description.zero_gradients,
@@ -284,7 +304,7 @@ fn describe(cell: &Cell) -> serde_json::Value {
         attack["surrogates"] = cell.attack.surrogates.iter().map(|surrogate| describe_chosen(surrogate)).collect();
         attack["ensemble"] = cell.attack.ensemble.name().into();
     }
-    json!({
+    let mut described = json!({
         "key": cell.key.as_str(),
         "experiment": cell.experiment,
         "data": describe_chosen(&cell.data),
@@ -300,7 +320,11 @@ fn describe(cell: &Cell) -> serde_json::Value {
             "target": cell.threat.target.as_ref().map(realsafe_plan::TargetRule::name),
         },
         "seed": cell.seed,
-    })
+    });
+    if let Some(draws) = cell.draws {
+        described["draws"] = json!(draws);
+    }
+    described
 }
 
 fn describe_search(search: &Search) -> serde_json::Value {

@@ -4,19 +4,19 @@
 const QUANTILE: f64 = 1.959_963_984_540_054;
 
 /// The 95 % Wilson score interval of a rate (Wilson 1927); everything is possible when nothing was seen.
-pub(crate) fn wilson(successes: u64, total: u64) -> (f64, f64) {
+pub(crate) fn wilson(successes: f64, total: u64) -> (f64, f64) {
     if total == 0 {
         return (0.0, 1.0);
     }
     let count = total as f64;
-    let rate = successes as f64 / count;
+    let rate = successes / count;
     let square = QUANTILE * QUANTILE;
     let middle = (rate + square / (2.0 * count)) / (1.0 + square / count);
     let half =
         QUANTILE / (1.0 + square / count) * (rate * (1.0 - rate) / count + square / (4.0 * count * count)).sqrt();
     // The ends are exact at 0 and 1; rounding would miss them by a hair.
-    let low = if successes == 0 { 0.0 } else { (middle - half).max(0.0) };
-    let high = if successes == total { 1.0 } else { (middle + half).min(1.0) };
+    let low = if successes == 0.0 { 0.0 } else { (middle - half).max(0.0) };
+    let high = if successes == count { 1.0 } else { (middle + half).min(1.0) };
     (low, high)
 }
 
@@ -71,50 +71,49 @@ pub(crate) fn mcnemar(first: u64, second: u64) -> f64 {
     (2.0 * tail).min(1.0)
 }
 
-/// Two rates on the same samples.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Two rates on the same samples; those of randomised victims count as often as draws of both say so, if they are independent.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Paired {
     /// Pairs that both won.
-    pub(crate) both: u64,
+    pub(crate) both: f64,
     /// Pairs that only the first won.
-    pub(crate) first: u64,
+    pub(crate) first: f64,
     /// Pairs that only the second won.
-    pub(crate) second: u64,
+    pub(crate) second: f64,
     /// Pairs that neither won.
-    pub(crate) neither: u64,
+    pub(crate) neither: f64,
 }
 
 impl Paired {
-    /// Counts a pair.
-    pub(crate) fn add(&mut self, first: bool, second: bool) {
-        *match (first, second) {
-            (true, true) => &mut self.both,
-            (true, false) => &mut self.first,
-            (false, true) => &mut self.second,
-            (false, false) => &mut self.neither,
-        } += 1;
+    /// Counts a pair: how often each of both wins.
+    pub(crate) fn add(&mut self, first: f64, second: f64) {
+        self.both += first * second;
+        self.first += first * (1.0 - second);
+        self.second += (1.0 - first) * second;
+        self.neither += (1.0 - first) * (1.0 - second);
     }
 
     /// How many pairs were counted.
-    pub(crate) const fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> f64 {
         self.both + self.first + self.second + self.neither
     }
 
     /// The first rate minus the second; none without pairs.
     pub(crate) fn difference(&self) -> Option<f64> {
-        (self.total() > 0).then(|| (self.first as f64 - self.second as f64) / self.total() as f64)
+        (self.total() > 0.0).then(|| (self.first - self.second) / self.total())
     }
 
     /// The standard error of the difference; none without pairs.
     pub(crate) fn error(&self) -> Option<f64> {
-        let (disagreeing, count) = ((self.first + self.second) as f64, self.total() as f64);
+        let (disagreeing, count) = (self.first + self.second, self.total());
         self.difference().map(|difference| ((disagreeing / count - difference * difference).max(0.0) / count).sqrt())
     }
 
     /// One `parts`-th of all counts, as when every sample was counted so many times.
-    pub(crate) const fn divided(self, parts: u64) -> Self {
+    pub(crate) fn divided(self, parts: u64) -> Self {
+        let part = |count: f64| (count / parts as f64).floor();
         let Self { both, first, second, neither } = self;
-        Self { both: both / parts, first: first / parts, second: second / parts, neither: neither / parts }
+        Self { both: part(both), first: part(first), second: part(second), neither: part(neither) }
     }
 
     /// Whether the difference lies below `margin` by more than chance explains, at 95 %: by McNemar's test for no
@@ -124,7 +123,7 @@ impl Paired {
             return false;
         };
         if margin == 0.0 {
-            return mcnemar(self.first, self.second) < 0.05;
+            return mcnemar(self.first.round() as u64, self.second.round() as u64) < 0.05;
         }
         self.error().is_some_and(|error| margin - difference > QUANTILE * error)
     }
@@ -144,12 +143,12 @@ mod tests {
         for (successes, total, low, high) in
             [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)]
         {
-            let (found_low, found_high) = wilson(successes, total);
+            let (found_low, found_high) = wilson(f64::from(successes), total);
             assert!((found_low - low).abs() < 6e-5, "{successes}/{total}: {found_low}");
             assert!((found_high - high).abs() < 6e-5, "{successes}/{total}: {found_high}");
         }
-        assert_eq!(wilson(0, 0), (0.0, 1.0));
-        assert_eq!(wilson(7, 7).1, 1.0);
+        assert_eq!(wilson(0.0, 0), (0.0, 1.0));
+        assert_eq!(wilson(7.0, 7).1, 1.0);
     }
 
     #[test]
@@ -192,7 +191,8 @@ mod tests {
 
     #[test]
     fn paired_differences_need_evidence() {
-        let paired = |first, second| Paired { both: 50, first, second, neither: 20 };
+        let paired =
+            |first, second| Paired { both: 50.0, first: f64::from(first), second: f64::from(second), neither: 20.0 };
         close(paired(2, 12).difference().unwrap(), -10.0 / 84.0);
         close(paired(2, 12).error().unwrap(), ((14.0 / 84.0 - (10.0_f64 / 84.0).powi(2)) / 84.0).sqrt());
         assert!(paired(2, 12).significantly_below(0.0));

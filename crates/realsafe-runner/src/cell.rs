@@ -6,10 +6,10 @@ use rand::RngExt;
 use realsafe_core::random::{Purpose, StreamKey, stream};
 use realsafe_core::{
     ComponentFailure, Control, DefendedModel, Draws, Driver, Judged, Judgement, Logits, Member, Recorded, Samples,
-    Stop, Task, Verdict,
+    Shares as CoreShares, Stop, Task, Verdict, most_frequent,
 };
 use realsafe_plan::{Access, Cell, Chosen, Cost, Number, TargetRule};
-use realsafe_results::{Adversarials, CellRecord, MemberRecord, Outcome, Spent, Status, TracePoint};
+use realsafe_results::{Adversarials, CellRecord, MemberRecord, Outcome, Shares, Spent, Status, TracePoint};
 
 use crate::workshop::{BuildError, BuiltMember, Made, Workshop};
 
@@ -45,7 +45,10 @@ impl CellError {
 struct Prepared {
     samples: Samples,
     model: DefendedModel,
+    /// The prediction of each clean image; of a randomised victim, the most frequent one.
     predictions: Vec<u32>,
+    /// How often each clean image is predicted as its label.
+    clean_shares: Vec<f64>,
     targets: Vec<Option<u32>>,
     /// Whether the model gives probabilities where logits belong.
     softened: bool,
@@ -54,16 +57,27 @@ struct Prepared {
 fn prepare(cell: &Cell, workshop: &Workshop) -> Result<Prepared, CellError> {
     let samples = workshop.samples(&cell.data, &cell.samples)?;
     let model = workshop.defended(&cell.model, &cell.stack)?;
-    let clean = workshop.clean(cell, || {
-        let draws = cell.samples.iter().map(|sample| (*sample, 0));
-        model.judge(&samples, &Draws::new(0, Purpose::Verification, draws), workshop.device())
-    })?;
-    let predicted = clean.predictions().into_iter().zip(&cell.samples).map(|(prediction, &sample)| {
-        prediction.ok_or_else(|| CellError::NotANumber { model: cell.model.id.clone(), sample })
-    });
-    let predictions = predicted.collect::<Result<_, _>>()?;
+    let clean_on = |draw: u32| {
+        workshop.clean(cell, draw, || {
+            let draws = cell.samples.iter().map(|sample| (*sample, draw.into()));
+            model.judge(&samples, &Draws::new(0, Purpose::Verification, draws), workshop.device())
+        })
+    };
+    let clean = clean_on(0)?;
+    let mut on_draws = vec![clean.predictions()];
+    for draw in 1..cell.draws.unwrap_or(1) {
+        on_draws.push(clean_on(draw)?.predictions());
+    }
+    let (mut predictions, mut clean_shares) = (Vec::new(), Vec::new());
+    for (row, &sample) in cell.samples.iter().enumerate() {
+        let of_row: Vec<Option<u32>> = on_draws.iter().map(|predictions| predictions[row]).collect();
+        let nan = || CellError::NotANumber { model: cell.model.id.clone(), sample };
+        predictions.push(most_frequent(&of_row).ok_or_else(nan)?);
+        let correct = of_row.iter().filter(|prediction| **prediction == Some(samples.labels[row])).count();
+        clean_shares.push(correct as f64 / of_row.len() as f64);
+    }
     let targets = targets(cell, &samples, &clean)?;
-    Ok(Prepared { samples, model, predictions, targets, softened: are_probabilities(&clean) })
+    Ok(Prepared { samples, model, predictions, clean_shares, targets, softened: are_probabilities(&clean) })
 }
 
 /// Runs the attack of a cell and turns what the host judged into outcomes.
@@ -73,7 +87,7 @@ pub(crate) fn compute(
     control: Control<'_>,
     keep_images: bool,
 ) -> Result<CellRecord, CellError> {
-    let Prepared { samples, mut model, predictions, targets, softened } = prepare(cell, workshop)?;
+    let Prepared { samples, mut model, predictions, clean_shares, targets, softened } = prepare(cell, workshop)?;
     let attacks = workshop.attacks(cell)?;
     let mut surrogates = workshop.surrogates(cell)?;
     let transfers = cell.attack.access() == Access::Nothing;
@@ -110,6 +124,7 @@ pub(crate) fn compute(
         budget: cell.attack.budget,
         record: cell.attack.record.clone(),
         seed: cell.seed,
+        draws: cell.draws,
     };
     let labels = task.samples.labels.clone();
     let members: Vec<Member<'_>> = attacks.iter().map(BuiltMember::member).collect();
@@ -138,6 +153,12 @@ pub(crate) fn compute(
             cell.model.id
         ));
     }
+    if cell.draws.is_some() && cell.attack.access() >= Access::Scores && averages_nothing(cell) {
+        warnings.push(format!(
+            "the victim is randomised, and `{}` goes by single draws of it: raise `eot` (version = \"rand\" of AutoAttack), as one draw says little about the next",
+            cell.attack.chosen.id
+        ));
+    }
     let Judged { judgements, recorded, contributions, zero_gradients } = judged;
     let outcomes = judgements.iter().enumerate().map(|(slot, judgement)| Outcome {
         sample: cell.samples[slot],
@@ -153,6 +174,11 @@ pub(crate) fn compute(
         spent: spent(judgement.spent, judgement.surrogates),
         first_success: judgement.first_success,
         failed_at: judgement.failed_at,
+        shares: judgement.shares.map(|CoreShares { correct, robust }| Shares {
+            clean: clean_shares[slot],
+            correct,
+            robust,
+        }),
         broken_by: judgement.broken_by.and_then(|place| Some(cell.attack.members.get(place)?.chosen.id.clone())),
     });
     let outcomes = outcomes.collect();
@@ -193,6 +219,7 @@ pub(crate) fn failed(cell: &Cell, workshop: &Workshop, status: Status, reason: &
         first_success: None,
         failed_at: None,
         broken_by: None,
+        shares: None,
     };
     let outcomes = (0..cell.samples.len()).map(outcome).collect();
     Ok(CellRecord {
@@ -203,6 +230,11 @@ pub(crate) fn failed(cell: &Cell, workshop: &Workshop, status: Status, reason: &
         adversarials: None,
         warnings: vec![reason.to_owned()],
     })
+}
+
+/// Whether no answer that the attack gets is a mean over draws.
+fn averages_nothing(cell: &Cell) -> bool {
+    cell.attack.eot == 1 && cell.attack.members.iter().all(|member| member.eot == 1)
 }
 
 /// Whether every row lies in `[0, 1]` and sums to one.

@@ -175,18 +175,19 @@ impl Workshop {
         cell.attack.surrogates.iter().map(|surrogate| self.defended(surrogate, &[])).collect()
     }
 
-    /// The logits of the clean images of a cell, computed once for all attacks on them.
+    /// The logits of the clean images of a cell on a draw, computed once for all attacks on them.
     pub(crate) fn clean(
         &self,
         cell: &Cell,
+        draw: u32,
         compute: impl FnOnce() -> Result<Logits, Stop>,
     ) -> Result<Arc<Logits>, Stop> {
-        self.clean.get(&clean_key(cell), || compute().map(Arc::new))
+        self.clean.get(&clean_key(cell, draw), || compute().map(Arc::new))
     }
 
-    /// The logits of the clean images of a cell, if they were computed.
+    /// The logits of the clean images of a cell on the first draw, if they were computed.
     pub(crate) fn known_clean(&self, cell: &Cell) -> Option<Arc<Logits>> {
-        self.clean.peek(&clean_key(cell))
+        self.clean.peek(&clean_key(cell, 0))
     }
 
     /// What a transfer makes on some bytes of images. It never asks the victim, so it is made once for all of them.
@@ -235,9 +236,9 @@ impl Workshop {
 }
 
 /// What tells the clean images of cells apart.
-fn clean_key(cell: &Cell) -> String {
+fn clean_key(cell: &Cell, draw: u32) -> String {
     let stack: Vec<String> = cell.stack.iter().map(|layer| identity(&layer.defense)).collect();
-    format!("{} {} {stack:?} {:?}", identity(&cell.data), identity(&cell.model), cell.samples)
+    format!("{} {} {stack:?} {:?} {draw}", identity(&cell.data), identity(&cell.model), cell.samples)
 }
 
 /// What tells apart what transfers make: everything but the victim, of which they know the number of classes and, from the

@@ -78,6 +78,8 @@ pub(crate) struct Setting {
     /// What stands in front of the victim.
     pub(crate) stack: Vec<(Arc<dyn Defense>, GradientMode)>,
     pub(crate) eot: u32,
+    /// How many draws verdicts are the mean of.
+    pub(crate) draws: Option<u32>,
     pub(crate) minimises_distance: bool,
 }
 
@@ -99,6 +101,7 @@ impl Setting {
             search: None,
             stack: Vec::new(),
             eot: 1,
+            draws: None,
             minimises_distance: false,
         }
     }
@@ -187,6 +190,7 @@ pub(crate) fn drive(
         budget: setting.budget,
         record: setting.record.clone(),
         seed: setting.seed,
+        draws: setting.draws,
     };
     let restarts = setting.restarts;
     let member = Member { attack, restarts, eot: setting.eot, minimises_distance: setting.minimises_distance };

@@ -82,6 +82,7 @@ fn chain(members: &[Member<'_>], eps: f64) -> Judged {
         budget: Budget::default(),
         record: Vec::new(),
         seed: 0,
+        draws: None,
     };
     let control = Control { cancelled: &Arc::new(AtomicBool::new(false)), stepped: &|_| {} };
     Driver::run(task, members, &device, control).unwrap()

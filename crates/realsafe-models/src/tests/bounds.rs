@@ -77,7 +77,7 @@ fn bounds_of_a_linear_function_are_exact() {
     let images = noise("digits-cnn", "", 8).narrow(2, 0, 4).narrow(3, 0, 3) * 0.5 + 0.25;
     let bounds = interval_margins(&[Layer::Linear(&layer)], images.clone(), &LABELS, 0.2).unwrap();
     let weight = floats(layer.weight.val());
-    let logits = floats(layer.forward(images.flatten(1, 3)));
+    let logits = floats(layer.forward::<2>(images.flatten(1, 3)));
     let mut expected = margins(&logits);
     for (place, expected) in expected.iter_mut().enumerate() {
         let (label, class) = (LABELS[place / 10] as usize, place % 10);

@@ -57,6 +57,7 @@ impl Scope<'_> {
         let rules: &[Success] = if transfers { &[Success::Last] } else { &Success::ALL };
         let fields = &mut opened.fields;
         let success = |node| fields::named(node, rules, |success| success.name());
+        let asked_success = fields.node("success").map(|node| node.place.clone());
         let success = fields.read("success", success, &mut self.diagnostics).unwrap_or(rules[0]);
         let chain = opened.component.and_then(Component::chain);
         let search = opened.fields.node("search").and_then(|node| self.search(node, &opened, transfers));
@@ -100,6 +101,7 @@ impl Scope<'_> {
                 surrogates,
                 ensemble,
             },
+            asked_success,
             members,
             threats: chosen_threats,
             gradients,

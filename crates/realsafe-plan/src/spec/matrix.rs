@@ -7,11 +7,12 @@ use super::Scope;
 use super::attacks::is_differentiable;
 use super::components::{Named, ids};
 use super::threats::ReadThreat;
+use crate::cell::is_randomised;
 use crate::diagnostic::{Diagnostic, list};
 use crate::experiment::{Combination, Filter};
 use crate::fields::{self, Fields};
 use crate::tree::Node;
-use crate::{Access, AttackSpec, Chosen, Search, Stack, StackLayer, ThreatSpec};
+use crate::{Access, AttackSpec, Chosen, Search, Stack, StackLayer, Success, ThreatSpec};
 
 /// All that combinations are made of.
 pub(super) struct Axes<'a> {
@@ -128,6 +129,15 @@ impl Scope<'_> {
         for (attack, model) in combinations.iter().map(pair).collect::<BTreeSet<_>>() {
             self.check_losses(&axes.attacks[attack], &axes.models[model]);
         }
+        let triple = |combination: &Combination| (combination.attack, combination.model, combination.stack);
+        let mut told = BTreeSet::new();
+        for (attack, model, stack) in combinations.iter().map(triple).collect::<BTreeSet<_>>() {
+            let (model, stack) = (&axes.models[model], &axes.stacks[stack]);
+            let victim = model.item.as_ref().zip(stack.item.as_ref());
+            if victim.is_some_and(|(chosen, stack)| is_randomised(chosen, &stack.layers)) && told.insert(attack) {
+                self.check_randomised(&axes.attacks[attack], &model.id, &stack.id);
+            }
+        }
         let whole =
             !(axes.models.is_empty() || axes.stacks.is_empty() || axes.attacks.is_empty() || axes.threats.is_empty());
         if combinations.is_empty() && whole && self.diagnostics.is_empty() {
@@ -143,6 +153,32 @@ impl Scope<'_> {
         if model.item.as_ref().is_some_and(|chosen| !is_differentiable(chosen)) {
             let message = format!("`{}` needs gradients, but the model `{}` has none", attack.id, model.id);
             let help = format!("leave it out with skip = [{{ attack = \"{}\", model = \"{}\" }}]", attack.id, model.id);
+            self.diagnostics.push(Diagnostic::at(&attack.place, message).help(help));
+        }
+    }
+
+    /// Complains about what means nothing where one image gets different answers.
+    fn check_randomised(&mut self, attack: &Named<AttackSpec>, model: &str, stack: &str) {
+        let Some(spec) = &attack.item else { return };
+        let victim = if stack == "none" { format!("`{model}`") } else { format!("`{model}` behind `{stack}`") };
+        let leave_out = format!("skip = [{{ attack = \"{}\", model = \"{model}\", stack = \"{stack}\" }}]", attack.id);
+        let success = spec.choice.success;
+        if let Some(place) = spec.asked_success.as_ref().filter(|_| success != Success::Last) {
+            let message = format!(
+                "{victim} is randomised, and `{}` would count what its own chance breaks; the image that `{}` ends with is \
+                 judged on many draws instead",
+                success.name(),
+                attack.id
+            );
+            let help = format!("remove the key, write success = \"last\", or leave the victim out with {leave_out}");
+            self.diagnostics.push(Diagnostic::at(place, message).help(help));
+        }
+        if spec.minimises_distance() {
+            let message = format!(
+                "`{}` looks for the smallest distance, but {victim} is randomised and has none: it answers an image now this way, now that",
+                attack.id
+            );
+            let help = format!("attack it at fixed eps, without `search`; leave it out here with {leave_out}");
             self.diagnostics.push(Diagnostic::at(&attack.place, message).help(help));
         }
     }

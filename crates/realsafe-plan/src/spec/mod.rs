@@ -73,12 +73,16 @@ pub(crate) fn resolve(
     }
 }
 
+/// How many draws of a randomised victim verdicts are the mean of by default, and at least.
+const DRAWS: u64 = 20;
+
 /// `[experiment]`.
 struct Header {
     id: String,
     title: String,
     paper: Option<String>,
     seeds: Vec<u64>,
+    draws: u32,
     place: Place,
 }
 
@@ -131,6 +135,7 @@ impl Scope<'_> {
             attacks: items(attacks)?,
             threats: items(threats)?.into_iter().map(|threat| threat.spec).collect(),
             seeds,
+            draws: header.draws,
             chunk: run.chunk,
             device: run.device,
             expectations,
@@ -163,9 +168,11 @@ impl Scope<'_> {
                 diagnostics.push(Diagnostic::at(&node.place, message));
             }
         }
+        let draws = |node| fields::count(node, DRAWS, 1_000_000);
+        let draws = fields.read("draws", draws, diagnostics).unwrap_or(DRAWS) as u32;
         fields.finish(diagnostics);
         let seeds = seeds.unwrap_or_else(|| vec![one.unwrap_or(0)]);
-        Some(Header { id: id?.to_owned(), title, paper, seeds, place })
+        Some(Header { id: id?.to_owned(), title, paper, seeds, draws, place })
     }
 
     fn run(&mut self, top: &mut Fields<'_>) -> Run {

@@ -184,6 +184,17 @@ static COLLAGE: Component = component(
     }),
 );
 
+/// A defense that draws random numbers.
+static NOISE: Component = component(
+    "noise",
+    &[parameter("bits", ParameterKind::Count { minimum: 1, maximum: 8 }, Fallback::Value("4"))],
+    Traits::Defense(DefenseTraits {
+        gradients: &[GradientMode::Identity, GradientMode::Exact],
+        randomised: true,
+        output: DefenseTraits::SAME_SHAPE,
+    }),
+);
+
 const WEIGHTS: Parameter = parameter("weights", ParameterKind::File, Fallback::Required);
 
 static CNN: Component = component(
@@ -243,6 +254,7 @@ pub(crate) fn catalogue() -> Catalogue {
         &BIT_DEPTH,
         &LEVELS,
         &COLLAGE,
+        &NOISE,
         &CNN,
         &CNN_RGB,
         &ORACLE,

@@ -4,5 +4,6 @@ mod attacks;
 mod fixture;
 mod keys;
 mod messages;
+mod randomised;
 mod schema;
 mod specs;

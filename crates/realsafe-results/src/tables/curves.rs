@@ -6,20 +6,21 @@
 //!   success on, although the attack might fail at a larger radius. `envelope` marks the rows of such curves. Where several
 //!   attacks run, `worst-case` has their worst case as in the summary, at 0 and at every eps of the list.
 //! - `queries`: a step function with a point at 0, at every number of queries that first broke a sample, and at the most
-//!   that any sample took. Left out where the distance is minimised, because there the first adversarial decides nothing.
-//! - `iterations`: a point per recorded step. A sample without a record at a step left the attack before it, and counts
+//!   that any sample took. Left out where the distance is minimised, because there the first adversarial decides nothing, and
+//!   of randomised victims, of which only final images are judged.
+//! - `iterations`: a point per recorded step, of randomised victims judged on one draw. A sample without a record at a step left the attack before it, and counts
 //!   as it ended.
 //!
 //! Errors leave the rate empty and widen the interval, as in the summary.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use realsafe_plan::{Experiment, Number};
+use realsafe_plan::{Experiment, Goal, Number};
 use serde::Serialize;
 
 use super::group::{Group, Judged, Rate, Subject};
 use super::summary::Entry;
-use crate::{Outcome, TracePoint};
+use crate::TracePoint;
 
 /// A row of `curves.csv`.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -76,8 +77,7 @@ pub(crate) fn worst_case_rows(entries: &[Entry]) -> Vec<CurveRow> {
     for entry in worst {
         let Entry { subject, eps: Some(eps), seed, judged, .. } = entry else { continue };
         let point = |x, rate| row(subject, *seed, None, "eps", x, rate);
-        let reached = |judged: &Judged| Some(subject.goal.reached(judged.clean_pred?, judged.label, judged.target));
-        let clean = || Rate::of(judged.iter().map(|judged| reached(judged).map(|reached| !reached)));
+        let clean = || Rate::of_shares(judged.iter().map(|judged| unattacked_share(judged, subject.goal)));
         let curve = curves.entry((subject.key(), *seed)).or_insert_with(|| vec![point(0.0, clean())]);
         curve.push(point(eps.value(), entry.robust_accuracy()));
     }
@@ -127,7 +127,7 @@ fn eps_curves<'a>(groups: &[Group], radii: &impl Fn(&Subject) -> &'a [Number]) -
         curves[place].extend(
             points
                 .into_iter()
-                .map(|radius| point(radius, Rate::of(group.judge(radius).iter().map(Judged::robust_answer)))),
+                .map(|radius| point(radius, Rate::of_shares(group.judge(radius).iter().map(Judged::robust_share)))),
         );
     }
     curves.iter_mut().for_each(|curve| curve.sort_by(|a, b| a.x.total_cmp(&b.x)));
@@ -136,9 +136,17 @@ fn eps_curves<'a>(groups: &[Group], radii: &impl Fn(&Subject) -> &'a [Number]) -
 
 /// The share of samples whose clean image is not what the attacker wants.
 fn unattacked(group: &Group) -> Rate {
-    let goal = group.subject.goal;
-    let robust = |outcome: &Outcome| Some(!goal.reached(outcome.clean_pred?, outcome.label, outcome.target));
-    Rate::of(group.outcomes.iter().map(robust))
+    let judged = group.judge(0.0);
+    Rate::of_shares(judged.iter().map(|judged| unattacked_share(judged, group.subject.goal)))
+}
+
+/// How often the clean image is not what the attacker wants; where that is a class, the most frequent prediction decides.
+fn unattacked_share(judged: &Judged, goal: Goal) -> Option<f64> {
+    let robust = !goal.reached(judged.clean_pred?, judged.label, judged.target);
+    match judged.shares {
+        Some(shares) if goal != Goal::Targeted => Some(shares.clean),
+        _ => Some(f64::from(u8::from(robust))),
+    }
 }
 
 /// Where the accuracy of a minimal-distance attack can change, and the listed radii; ascending.
@@ -162,7 +170,7 @@ fn queries_curve(group: &Group) -> Vec<CurveRow> {
         .zip(&group.outcomes)
         .map(|(judged, outcome)| broken_after(judged, outcome.first_success))
         .collect();
-    if times.is_empty() {
+    if times.is_empty() || judged.iter().any(|judged| judged.shares.is_some()) {
         return Vec::new();
     }
     let broken = times.iter().flatten().copied().filter(|time| *time < u64::MAX);
@@ -187,13 +195,13 @@ fn iterations_curve(group: &Group, eps: &Number) -> Vec<CurveRow> {
             let recorded = points.get(&judged.sample).map(Vec::as_slice).unwrap_or_default();
             let reached = |point: &&TracePoint| point.broken && point.distance <= eps.value();
             let broken = match recorded.iter().find(|point| point.step == step) {
-                None => judged.broken?,
+                None => return judged.robust_share(),
                 Some(point) if group.eps.is_some() => point.broken,
                 Some(_) => recorded.iter().take_while(|point| point.step <= step).any(reached),
             };
-            judged.broken.map(|_| !broken)
+            judged.broken.map(|_| f64::from(u8::from(!broken)))
         });
-        row(&group.subject, group.seed, Some(eps), "iterations", f64::from(step), Rate::of(robust))
+        row(&group.subject, group.seed, Some(eps), "iterations", f64::from(step), Rate::of_shares(robust))
     };
     steps.into_iter().map(point).collect()
 }
@@ -270,5 +278,43 @@ mod tests {
                 ("queries", "1/4", 10.0, Some(0.75)),
             ]
         );
+    }
+
+    #[test]
+    fn randomised_victims_count_by_shares_and_the_worst_case_by_the_smallest() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let mut cells = Vec::new();
+        for (attack, robust) in [("step", [1.0, 0.75, 0.25]), ("leap", [0.5, 0.8, 0.0])] {
+            let mut cell = cell("net", attack, Some("1/2"), 0..3, 0);
+            cell.draws = Some(20);
+            let mut computed = crate::fixture::record_of(0, "rrb");
+            for (outcome, robust) in computed.outcomes.iter_mut().zip(robust) {
+                outcome.shares = Some(crate::Shares { clean: 0.9, correct: robust, robust });
+            }
+            store.put(&cell, &computed).unwrap();
+            assert_eq!(store.get(&cell.key).unwrap(), Some(computed), "what is stored is read again");
+            cells.push(cell);
+        }
+        let groups = Group::load(&cells.iter().collect::<Vec<_>>(), &store).unwrap();
+        let close = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-12, "{found}, not {expected}");
+        let rows = curve_rows(&groups, |_| &[]);
+        assert!(rows.iter().all(|row| row.x_axis == "eps"), "queries before the last decide nothing");
+        assert_eq!(rows.len(), 4);
+        for row in &rows {
+            let expected = if row.x == 0.0 {
+                0.9
+            } else if row.attack == "step" {
+                2.0 / 3.0
+            } else {
+                1.3 / 3.0
+            };
+            close(row.rate.unwrap(), expected);
+            assert!(row.low < row.rate && row.rate < row.high);
+        }
+        let entries = crate::tables::summary::entries(&groups, |_| Vec::new());
+        let worst = worst_case_rows(&entries);
+        close(worst[0].rate.unwrap(), 0.9);
+        close(worst[1].rate.unwrap(), (0.5 + 0.75 + 0.0) / 3.0);
     }
 }

@@ -174,14 +174,16 @@ fn radii(experiment: &Experiment, selector: &Selector, metric: Metric, from: Opt
     if radii.is_empty() { vec![None] } else { radii }
 }
 
-/// Whether a sample counts for a rate; none after an error. The outer option leaves out samples that the rate is not
+/// How often a sample counts for a rate; none after an error. The outer option leaves out samples that the rate is not
 /// about.
 #[expect(clippy::option_option, reason = "an error is not the same as a sample that the rate is not about")]
-fn answer(judged: &Judged, metric: Metric) -> Option<Option<bool>> {
+fn answer(judged: &Judged, metric: Metric) -> Option<Option<f64>> {
     match metric {
-        Metric::CleanAccuracy => Some(judged.clean_answer()),
-        Metric::RobustAccuracy => Some(judged.robust_answer()),
-        Metric::SuccessRate => (judged.clean_answer() != Some(false)).then_some(judged.broken),
+        Metric::CleanAccuracy => Some(judged.clean_share()),
+        Metric::RobustAccuracy => Some(judged.robust_share()),
+        Metric::SuccessRate => {
+            (judged.clean_answer() != Some(false)).then(|| judged.robust_share().map(|share| 1.0 - share))
+        }
         Metric::MedianDistance => None,
     }
 }
@@ -218,7 +220,7 @@ impl Measured {
             let ((low, high), middle) = (median_interval(&distances)?, median(&distances)?);
             return Some(Self { bounds: (middle, middle), low, high, error: None });
         }
-        let rate = Rate::of(entry.judged.iter().filter_map(|judged| answer(judged, metric)));
+        let rate = Rate::of_shares(entry.judged.iter().filter_map(|judged| answer(judged, metric)));
         let (bounds, (low, high)) = (rate.bounds()?, rate.interval()?);
         Some(Self { bounds, low, high, error: Some(rate_error(f64::midpoint(bounds.0, bounds.1), rate.total)) })
     }
@@ -326,7 +328,7 @@ fn is_significantly_below(larger: &[&Entry], smaller: &[&Entry], margin: f64, me
             };
             if metric == Metric::MedianDistance {
                 let difference = first.distance - second.distance;
-                paired.add(difference > margin, difference < margin);
+                paired.add(f64::from(u8::from(difference > margin)), f64::from(u8::from(difference < margin)));
             } else if let (Some(Some(first)), Some(Some(second))) = (answer(first, metric), answer(second, metric)) {
                 paired.add(first, second);
             }

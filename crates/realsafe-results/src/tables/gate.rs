@@ -13,7 +13,7 @@
 //! - `zero-gradients`: of the samples that a gradient was taken of, the first one was zero or not a number for more
 //!   than 1 %.
 //! - `random-answers`: an adversarial was not verified, because the defended model answered the same image otherwise
-//!   (`disputed` samples): it is randomised, or its answers hang by rounding.
+//!   (`disputed` samples): it draws random numbers without saying so, or its answers hang by rounding.
 //! - `black-box-member-wins`: in a chain, the members without gradients after the last one with gradients break more
 //!   than 0.2 points of all samples beyond what was broken before them (a warning of AutoAttack about Square; Croce,
 //!   Hein 2020, arXiv:2003.01690).
@@ -129,8 +129,8 @@ fn unbounded(group: &Group, entry: &Entry, values: usize) -> Option<String> {
         return None;
     }
     let rate = match &group.eps {
-        Some(_) => Rate::of(entry.judged.iter().map(Judged::robust_answer)),
-        None => Rate::of(group.judge(f64::MAX).iter().map(Judged::robust_answer)),
+        Some(_) => Rate::of_shares(entry.judged.iter().map(Judged::robust_share)),
+        None => Rate::of_shares(group.judge(f64::MAX).iter().map(Judged::robust_share)),
     };
     let (robust, _) = rate.bounds().filter(|(robust, _)| *robust > POINT)?;
     Some(format!("{} stay robust although any image may be chosen", percent(robust)))
@@ -174,12 +174,13 @@ fn more_iterations_hurt(group: &Group) -> Option<String> {
     let most = group.subject.norm.tolerance(eps.value());
     let goal = group.subject.goal;
     // Without a record, a sample had left the attack and stays what it is.
-    let robust_at = |step: u32| -> Vec<(u32, bool)> {
+    let robust_at = |step: u32| -> Vec<(u32, f64)> {
         let robust = judged.iter().filter_map(|judged| {
             let point = points.get(&judged.sample).and_then(|points| points.get(&step));
             let iterate =
                 point.map(|point| point.distance > most || !goal.reached(point.pred, judged.label, judged.target));
-            Some((judged.sample, judged.robust_answer().map(|end| iterate.unwrap_or(end))?))
+            let iterate = iterate.map(|robust| f64::from(u8::from(robust)));
+            Some((judged.sample, judged.robust_share().map(|end| iterate.unwrap_or(end))?))
         });
         robust.collect()
     };
@@ -227,12 +228,12 @@ fn exceeds(first: &Entry, second: &Entry) -> Option<Paired> {
     surpasses(&robust(first), &robust(second))
 }
 
-/// Which samples without errors are robust, in ascending order.
-fn robust(entry: &Entry) -> Vec<(u32, bool)> {
-    entry.judged.iter().filter_map(|judged| Some((judged.sample, judged.robust_answer()?))).collect()
+/// How often samples without errors are robust, in ascending order.
+fn robust(entry: &Entry) -> Vec<(u32, f64)> {
+    entry.judged.iter().filter_map(|judged| Some((judged.sample, judged.robust_share()?))).collect()
 }
 
-fn surpasses(first: &[(u32, bool)], second: &[(u32, bool)]) -> Option<Paired> {
+fn surpasses(first: &[(u32, f64)], second: &[(u32, f64)]) -> Option<Paired> {
     let mut paired = Paired::default();
     let mut others = second.iter().peekable();
     for (sample, first) in first {
@@ -251,7 +252,7 @@ fn larger(a: &Paired, b: &Paired) -> std::cmp::Ordering {
 
 /// Robust accuracies of the second and the first, and their difference.
 fn describe(paired: &Paired) -> String {
-    let share = |count: u64| percent(count as f64 / paired.total().max(1) as f64);
+    let share = |count: f64| percent(count / paired.total().max(1.0));
     let (difference, error) = (paired.difference().unwrap_or(0.0), paired.error().unwrap_or(0.0));
     format!(
         "robust accuracy {} against {}, {:.1} points (standard error {:.1})",

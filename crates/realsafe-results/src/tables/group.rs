@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use realsafe_plan::{Access, Cell, Goal, Member, Norm, Number, Search};
 
-use crate::{MemberRecord, Outcome, Result, Spent, Status, Store, TracePoint};
+use crate::{MemberRecord, Outcome, Result, Shares, Spent, Status, Store, TracePoint};
 
 /// What a group is about.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,6 +85,8 @@ pub(crate) struct Judged {
     pub(crate) pred: Option<u32>,
     /// Whether the attacker wins; none after an error.
     pub(crate) broken: Option<bool>,
+    /// How a randomised victim answers.
+    pub(crate) shares: Option<Shares>,
     /// To the adversarial in the norm of the threat model; infinite where there is none.
     pub(crate) distance: f64,
     pub(crate) queries: u64,
@@ -106,9 +108,24 @@ impl Judged {
         }
     }
 
-    /// Whether the attacker loses; none after an error.
-    pub(crate) fn robust_answer(&self) -> Option<bool> {
-        self.broken.map(|broken| !broken)
+    /// How often the clean prediction equals the label: always or never, but for randomised victims; none when the model
+    /// itself failed.
+    pub(crate) fn clean_share(&self) -> Option<f64> {
+        self.share(self.clean_answer(), |shares| shares.clean)
+    }
+
+    /// How often the prediction on the attacked image equals the label; none after an error.
+    pub(crate) fn correct_share(&self) -> Option<f64> {
+        self.share(self.pred.map(|pred| pred == self.label), |shares| shares.correct)
+    }
+
+    /// How often the attacker loses; none after an error.
+    pub(crate) fn robust_share(&self) -> Option<f64> {
+        self.share(self.broken.map(|broken| !broken), |shares| shares.robust)
+    }
+
+    fn share(&self, answer: Option<bool>, of: fn(Shares) -> f64) -> Option<f64> {
+        answer.map(|answer| self.shares.map_or_else(|| f64::from(u8::from(answer)), of))
     }
 }
 
@@ -208,6 +225,7 @@ impl Group {
             clean_pred: outcome.clean_pred,
             pred,
             broken,
+            shares: outcome.shares,
             distance: best,
             queries: spent.queries,
             forwards: spent.forwards,
@@ -245,8 +263,8 @@ impl Subject {
 /// A share of samples, some of which may have ended in errors.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Rate {
-    /// Samples that certainly count.
-    pub(crate) yes: u64,
+    /// Samples that certainly count; of randomised victims, each as often as the share of its draws.
+    pub(crate) yes: f64,
     /// Samples that may or may not.
     pub(crate) errors: u64,
     /// All samples.
@@ -256,11 +274,16 @@ pub(crate) struct Rate {
 impl Rate {
     /// Counts answers, none being an error.
     pub(crate) fn of(answers: impl IntoIterator<Item = Option<bool>>) -> Self {
+        Self::of_shares(answers.into_iter().map(|answer| answer.map(|answer| f64::from(u8::from(answer)))))
+    }
+
+    /// Adds up how often each sample counts, none being an error.
+    pub(crate) fn of_shares(shares: impl IntoIterator<Item = Option<f64>>) -> Self {
         let mut rate = Self::default();
-        for answer in answers {
+        for share in shares {
             rate.total += 1;
-            rate.yes += u64::from(answer == Some(true));
-            rate.errors += u64::from(answer.is_none());
+            rate.yes += share.unwrap_or(0.0);
+            rate.errors += u64::from(share.is_none());
         }
         rate
     }
@@ -272,14 +295,15 @@ impl Rate {
 
     /// The rate when no error counts, and when all do.
     pub(crate) fn bounds(self) -> Option<(f64, f64)> {
-        let share = |count: u64| count as f64 / self.total as f64;
-        (self.total > 0).then(|| (share(self.yes), share(self.yes + self.errors)))
+        let share = |count: f64| count / self.total as f64;
+        (self.total > 0).then(|| (share(self.yes), share(self.yes + self.errors as f64)))
     }
 
-    /// The 95 % interval, widened by the errors.
+    /// The 95 % interval, widened by the errors. Shares of draws vary less between samples than a yes or no of the same mean, so
+    /// that for randomised victims it is rather too wide.
     pub(crate) fn interval(self) -> Option<(f64, f64)> {
         let (low, _) = crate::statistics::wilson(self.yes, self.total);
-        let (_, high) = crate::statistics::wilson(self.yes + self.errors, self.total);
+        let (_, high) = crate::statistics::wilson(self.yes + self.errors as f64, self.total);
         (self.total > 0).then_some((low, high))
     }
 }

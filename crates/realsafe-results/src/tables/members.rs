@@ -1,7 +1,7 @@
 //! `members.csv`: what each attack of a chain contributed, in the order in which they ran; absent without chains.
 //!
 //! A row per member, by attack, defended model, threat model, radius and seed. A member attacks what the members before
-//! it left, and `broken` is what it broke of that: its marginal contribution in this order. `robust_accuracy` is what is
+//! it left, and `broken` is what it broke of that (of randomised victims, by the majority of each sample's draws): its marginal contribution in this order. `robust_accuracy` is what is
 //! left after it, of all samples, with errors as in the summary; after the last member it is that of the chain. Costs
 //! are sums over all samples.
 

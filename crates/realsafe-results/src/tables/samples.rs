@@ -1,5 +1,9 @@
 //! `samples.csv`: a row per sample and cell, in plan order; its columns never change.
 //!
+//! Only where a victim of the plan is randomised, three more stand behind these: the shares of its draws on which the clean
+//! image is predicted as its label, the final image is, and the final image does not reach the goal; empty for other
+//! victims. Predictions are then the most frequent ones, and the status is that of the majority.
+//!
 //! What the cell is stands before, the seed behind the columns of an outcome. The samples of a cell that failed have
 //! rows as well: they say by their status how it failed, until a later run replaces them.
 
@@ -8,8 +12,8 @@ use std::path::Path;
 use fs_err as fs;
 use realsafe_plan::Cell;
 
-use crate::record::{OUTCOME_COLUMNS, OutcomeRow};
-use crate::{Result, Store};
+use crate::record::{OUTCOME_COLUMNS, OutcomeRow, SHARE_COLUMNS};
+use crate::{Result, Shares, Store};
 
 /// The columns before those of an outcome.
 const BEFORE: [&str; 8] = ["experiment", "cell", "model", "defense", "attack", "norm", "goal", "eps"];
@@ -18,7 +22,9 @@ const BEFORE: [&str; 8] = ["experiment", "cell", "model", "defense", "attack", "
 pub(crate) fn write_samples(path: &Path, cells: &[Cell], store: &Store) -> Result<()> {
     let file = std::io::BufWriter::new(fs::File::create(path)?);
     let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(file);
-    let header = BEFORE.into_iter().chain(OUTCOME_COLUMNS).chain(["seed"]);
+    let randomised = cells.iter().any(|cell| cell.draws.is_some());
+    let shares = SHARE_COLUMNS.into_iter().filter(|_| randomised);
+    let header = BEFORE.into_iter().chain(OUTCOME_COLUMNS).chain(["seed"]).chain(shares);
     writer.write_record(header).map_err(std::io::Error::from)?;
     for cell in cells {
         let Some(record) = store.get_numbers(&cell.key)? else {
@@ -30,7 +36,14 @@ pub(crate) fn write_samples(path: &Path, cells: &[Cell], store: &Store) -> Resul
         let (model, attack) = (cell.model.id.as_str(), cell.attack.chosen.id.as_str());
         let before = [cell.experiment.as_str(), cell.key.as_str(), model, &stack, attack, norm, goal, eps];
         for outcome in &record.outcomes {
-            writer.serialize((before, OutcomeRow::from(outcome), cell.seed)).map_err(std::io::Error::from)?;
+            let row = (before, OutcomeRow::from(outcome), cell.seed);
+            if randomised {
+                let shares = outcome.shares.map(|Shares { clean, correct, robust }| [clean, correct, robust].map(Some));
+                writer.serialize((row, shares.unwrap_or_default()))
+            } else {
+                writer.serialize(row)
+            }
+            .map_err(std::io::Error::from)?;
         }
     }
     let file = writer.into_inner().map_err(|error| error.into_error())?;

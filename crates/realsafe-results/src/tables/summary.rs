@@ -6,6 +6,11 @@
 //! a clean image, and so are rates among samples of which it is then unknown whether they belong. A sample is robust when its status says so; for
 //! attacks that minimise the distance, when its distance exceeds eps. Accuracy is the share of predictions on the
 //! attacked images that equal the label.
+//!
+//! Of randomised victims, accuracies and rates are means over samples of the share of draws, also in the worst case, where
+//! the attack counts that leaves a sample the smallest share. Counts and membership (`initially_correct`) go by the majority
+//! of a sample's draws. Intervals are Wilson's with the mean in place of the rate: rather too wide, as shares vary less than
+//! a yes or no.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +19,7 @@ use serde::Serialize;
 
 use super::gate::Suspicion;
 use super::group::{Group, Judged, Rate, Subject};
+use crate::Shares;
 use crate::statistics::{deviation, mean, median};
 
 /// The attack of worst-case rows: a sample is broken when any attack breaks it.
@@ -96,6 +102,16 @@ pub struct SummaryRow {
     pub warnings: String,
     /// The checks of the gradient-masking gate that the result does not pass, joined by `; `.
     pub suspect: String,
+}
+
+/// How an attacker fares among some samples.
+struct Successes {
+    /// Samples that certainly belong to them.
+    belonging: u64,
+    /// Broken ones among all that may.
+    broken: u64,
+    /// Their share; empty with errors.
+    rate: Option<f64>,
 }
 
 /// A group at one eps, with the row's place in the summary.
@@ -181,7 +197,13 @@ fn worse(a: &Judged, b: &Judged) -> Judged {
         Some(judged) => judged.pred,
         None => a.pred.and(b.pred),
     };
+    let shares = a.shares.zip(b.shares).map(|(a, b)| Shares {
+        correct: a.correct.min(b.correct),
+        robust: a.robust.min(b.robust),
+        ..a
+    });
     Judged {
+        shares,
         clean_pred: a.clean_pred.or(b.clean_pred),
         broken,
         pred,
@@ -196,19 +218,22 @@ fn worse(a: &Judged, b: &Judged) -> Judged {
 impl Entry {
     /// Share of samples that the attacker does not break.
     pub(crate) fn robust_accuracy(&self) -> Rate {
-        Rate::of(self.judged.iter().map(Judged::robust_answer))
+        Rate::of_shares(self.judged.iter().map(Judged::robust_share))
     }
 
     /// Share of predictions on attacked images that equal the label.
     fn accuracy(&self) -> Rate {
-        Rate::of(self.judged.iter().map(|judged| judged.pred.map(|pred| pred == judged.label)))
+        Rate::of_shares(self.judged.iter().map(Judged::correct_share))
     }
 
-    /// How many samples certainly belong to some, and the share of broken ones among all that may.
-    fn success_among(&self, belongs: impl Fn(&Judged) -> Option<bool>) -> (u64, Rate) {
-        let certain = Rate::of(self.judged.iter().map(&belongs)).yes;
-        let possible = self.judged.iter().filter(|judged| belongs(judged) != Some(false));
-        (certain, Rate::of(possible.map(|judged| judged.broken)))
+    /// How the attacker fares among the samples that may belong to some.
+    fn success_among(&self, belongs: impl Fn(&Judged) -> Option<bool>) -> Successes {
+        let possible = || self.judged.iter().filter(|judged| belongs(judged) != Some(false));
+        Successes {
+            belonging: self.judged.iter().filter(|judged| belongs(judged) == Some(true)).count() as u64,
+            broken: possible().filter(|judged| judged.broken == Some(true)).count() as u64,
+            rate: Rate::of_shares(possible().map(|judged| judged.robust_share().map(|share| 1.0 - share))).value(),
+        }
     }
 
     /// Whether all cells are there.
@@ -230,30 +255,29 @@ impl Entry {
     fn row(&self) -> SummaryRow {
         let robust = self.robust_accuracy();
         let (interval, bounds) = (robust.interval(), robust.bounds());
-        let success = Rate::of(self.judged.iter().map(|judged| judged.broken));
-        let (initially_correct, correct) = self.success_among(Judged::clean_answer);
-        let (initially_not_target, not_target) =
-            self.subject.goal.has_target().then(|| self.success_among(Judged::not_target_answer)).unzip();
+        let success = self.success_among(|_| Some(true));
+        let correct = self.success_among(Judged::clean_answer);
+        let not_target = self.subject.goal.has_target().then(|| self.success_among(Judged::not_target_answer));
         let distances = self.distances();
         let finite: Vec<f64> = distances.iter().copied().filter(|distance| distance.is_finite()).collect();
         SummaryRow {
             seed: self.seed.to_string(),
             samples: Some(robust.total),
-            clean_accuracy: Rate::of(self.judged.iter().map(Judged::clean_answer)).value(),
+            clean_accuracy: Rate::of_shares(self.judged.iter().map(Judged::clean_share)).value(),
             accuracy: self.accuracy().value(),
             robust_accuracy: robust.value(),
             robust_accuracy_low: interval.map(|(low, _)| low),
             robust_accuracy_high: interval.map(|(_, high)| high),
             robust_accuracy_low_errors: bounds.map(|(low, _)| low),
             robust_accuracy_high_errors: bounds.map(|(_, high)| high),
-            success: Some(success.yes),
-            success_rate: success.value(),
-            initially_correct: Some(initially_correct),
-            success_initially_correct: Some(correct.yes),
-            success_rate_initially_correct: correct.value(),
-            initially_not_target,
-            success_initially_not_target: not_target.map(|rate| rate.yes),
-            success_rate_initially_not_target: not_target.and_then(Rate::value),
+            success: Some(success.broken),
+            success_rate: success.rate,
+            initially_correct: Some(correct.belonging),
+            success_initially_correct: Some(correct.broken),
+            success_rate_initially_correct: correct.rate,
+            initially_not_target: not_target.as_ref().map(|some| some.belonging),
+            success_initially_not_target: not_target.as_ref().map(|some| some.broken),
+            success_rate_initially_not_target: not_target.and_then(|some| some.rate),
             errors: Some(robust.errors),
             median_distance: median(&distances),
             mean_distance: mean(&finite),

@@ -192,6 +192,7 @@ impl Trial<'_> {
             budget: self.budget,
             record: Vec::new(),
             seed: 0,
+            draws: None,
         };
         let control = Control { cancelled: &flag, stepped: &|_| {} };
         let minimises_distance = self.traits.minimises_distance;
