@@ -1,4 +1,4 @@
-//! Defenses that stand in front of a model, image in, image out.
+//! Defenses that stand in front of a model, image in, image out, or around it.
 
 use std::sync::Arc;
 
@@ -35,6 +35,12 @@ pub trait Defense: Send + Sync {
     fn smooth(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<4>, Stop> {
         self.forward(images, draws)
     }
+
+    /// The model that takes the place of what is behind the defense, of one that does more than to change images, whose
+    /// [`Defense::forward`] is not asked then: it asks what is behind several times, say, or judges its answer.
+    fn around(&self, _behind: &Arc<dyn Model>) -> Option<Arc<dyn Model>> {
+        None
+    }
 }
 
 /// The vector-Jacobian product of a function at `images`, from its autodiff.
@@ -60,9 +66,16 @@ pub struct DefendedModel {
 }
 
 impl DefendedModel {
-    /// Puts a stack of defenses in front of a model.
+    /// Puts a stack of defenses in front of a model, or around it and what is in front of it.
     pub fn new(model: Arc<dyn Model>, stack: Vec<(Arc<dyn Defense>, GradientMode)>) -> Self {
-        Self { model, stack }
+        let bare = Self { model, stack: Vec::new() };
+        stack.into_iter().rev().fold(bare, |behind, layer| {
+            let whole = if behind.stack.is_empty() { behind.model.clone() } else { Arc::new(behind.clone()) };
+            match layer.0.around(&whole) {
+                Some(model) => Self { model, stack: Vec::new() },
+                None => Self { model: behind.model, stack: [vec![layer], behind.stack].concat() },
+            }
+        })
     }
 
     /// The same model with [`Model::with_residual_decay`] behind the same defenses.
@@ -106,5 +119,19 @@ impl DefendedModel {
                 GradientMode::Blocked => Ok(input.zeros_like()),
             })
         }))
+    }
+}
+
+impl Model for DefendedModel {
+    fn logits(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<2>, Stop> {
+        self.logits(images, draws)
+    }
+
+    fn forward(&self, images: Tensor<4>, draws: &Draws) -> Result<Tape, Stop> {
+        self.forward(images, draws)
+    }
+
+    fn with_residual_decay(&self, decay: f64) -> Option<Arc<dyn Model>> {
+        Some(Arc::new(self.with_residual_decay(decay)?))
     }
 }

@@ -33,7 +33,14 @@ impl Draws {
 
     /// Those of one defense of a stack, outermost first; the model comes last.
     pub(crate) fn of_layer(&self, layer: usize) -> Self {
-        Self { keys: self.keys.iter().map(|key| StreamKey { step: layer as u64, ..*key }).collect() }
+        self.of_part(layer as u64)
+    }
+
+    /// Those of one of many parts of a pass, such as one of the copies that a model makes of its images: independent of those of
+    /// all other parts, and of parts of parts, for up to a million parts in three levels.
+    pub fn of_part(&self, part: u64) -> Self {
+        let step = |key: &StreamKey| (key.step << 20) + part + 1;
+        Self { keys: self.keys.iter().map(|key| StreamKey { step: step(key), ..*key }).collect() }
     }
 
     /// Those of some rows, the last one repeated up to a count.

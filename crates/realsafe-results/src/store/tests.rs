@@ -28,7 +28,7 @@ prop_compose! {
         let [dist_linf, dist_l2, dist_l1, dist_l0] = distances;
         let [queries, forwards, backwards, surrogate_forwards, surrogate_backwards] = counts;
         let spent = Spent { queries, forwards, backwards, surrogate_forwards, surrogate_backwards };
-        Outcome { sample, label, target, clean_pred, adv_pred, status, dist_linf, dist_l2, dist_l1, dist_l0, spent, first_success, broken_by: None, failed_at: None }
+        Outcome { sample, label, target, clean_pred, adv_pred, status, dist_linf, dist_l2, dist_l1, dist_l0, spent, first_success, broken_by: None, failed_at: None, shares: None }
     }
 }
 

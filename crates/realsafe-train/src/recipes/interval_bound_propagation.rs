@@ -7,7 +7,7 @@
 //! Nothing is attacked.
 //!
 //! The radius grows linearly from zero to `eps`, and κ falls from one to `kappa`, while the run goes from `ramp-start` to
-//! `ramp-end`; both change from epoch to epoch. The training accuracy is that on the clean images.
+//! `ramp-end`. The training accuracy is that on the clean images.
 //!
 //! Intervals go through convolutions, linear layers, relus and max-pooling: through `digits-cnn`, `lenet`, `small-cnn` and
 //! `convolution-stack`, with linear heads. Other networks are refused.
@@ -30,7 +30,6 @@ struct IntervalTraining {
     eps: f64,
     kappa: f64,
     ramp: [f64; 2],
-    epochs: f64,
 }
 
 impl IntervalTraining {
@@ -39,14 +38,12 @@ impl IntervalTraining {
             eps: values.number("eps"),
             kappa: values.number("kappa"),
             ramp: [values.number("ramp-start"), values.number("ramp-end")],
-            epochs: values.count("epochs") as f64,
         }
     }
 
-    /// How much of the ramp is behind in an epoch, from 0 to 1.
-    fn climbed(&self, epoch: u32) -> f64 {
+    /// How much of the ramp is behind at a time of the run, from 0 to 1.
+    fn climbed(&self, time: f64) -> f64 {
         let [start, end] = self.ramp;
-        let time = f64::from(epoch) / self.epochs;
         if time >= end { 1.0 } else { ((time - start) / (end - start)).clamp(0.0, 1.0) }
     }
 }
@@ -65,7 +62,7 @@ impl Recipe for IntervalTraining {
     }
 
     fn objective(&self, network: &dyn Trainable, batch: &TrainingBatch) -> Result<Objective, Stop> {
-        let climbed = self.climbed(batch.epoch);
+        let climbed = self.climbed(batch.time);
         let kappa = 1.0 - (1.0 - self.kappa) * climbed;
         let images = batch.images.clone().autodiff();
         let logits = network.forward(images.clone());
