@@ -3,16 +3,17 @@
 //!
 //! ## What it does
 //! With f the loss that the attacker raises, a draw measures f at `x + σ u` and `x − σ u` for samples-per-draw / 2 standard
-//! normal u, estimates the gradient as the mean of `f · u / σ` over all these points, each with its own sign of u, and steps
-//! along its sign (linf) or its unit vector (l2), back into the ball and the box. With dimension-reduction, u is drawn on a
-//! coarse grid and every pixel has the value of its cell.
+//! normal u, and estimates the gradient as the mean of `f · u / σ` over all these points, each with its own sign of u. Of the
+//! estimates, a running mean is kept, `g ← momentum · g + (1 − momentum) · estimate`, and the step goes along its sign (linf) or
+//! its unit vector (l2), back into the ball and the box. With dimension-reduction, u is drawn on a coarse grid and every pixel has
+//! the value of its cell.
 //!
 //! The learning rate falls on a plateau: where the mean loss of a draw is lower than it was plateau-length draws
 //! before, it is halved, down to minimum-learning-rate, and the comparison starts afresh.
 //!
 //! The iterate after each draw is queried, which tells whether it is adversarial, and the query is counted; RealSafe does not
 //! count it. The last draw takes as many points as are still paid for. Points may leave the box by the noise, as in the authors'
-//! code; iterates never do. Unlike there, the learning rate is by default a share of eps.
+//! code; iterates never do. Unlike there, the learning rate is by default a share of eps. RealSafe has no momentum.
 //!
 //! ## Threat model
 //! Scores (logits); linf and l2; untargeted, targeted and targeted-misclassify.
@@ -46,6 +47,7 @@ struct Nes {
     learning_rate: StepSize,
     minimum_learning_rate: f32,
     plateau_length: usize,
+    momentum: f32,
     grid: Grid,
     loss: Arc<dyn Loss>,
 }
@@ -53,6 +55,8 @@ struct Nes {
 state! {
     struct Climb {
         images: Vec<Vec<f32>>,
+        /// The running means of the estimates.
+        gradients: Vec<Vec<f32>>,
         rates: Vec<Rate>,
     }
 }
@@ -93,7 +97,8 @@ impl Attack for Nes {
 
     fn start(&self, _: &mut Self::Door, batch: &Batch) -> Result<Climb, Stop> {
         let images = host_rows(read(batch.images.clone())?, batch.len());
-        Ok(Climb { images, rates: vec![Rate { share: 1.0, means: Vec::new() }; batch.len()] })
+        let gradients = vec![vec![0.0; images[0].len()]; batch.len()];
+        Ok(Climb { images, gradients, rates: vec![Rate { share: 1.0, means: Vec::new() }; batch.len()] })
     }
 
     fn step(&self, victim: &mut Self::Door, batch: &Batch, state: &mut Climb) -> Result<(), Stop> {
@@ -107,7 +112,12 @@ impl Attack for Nes {
             rate.note(estimate.mean, self.plateau_length, self.minimum_learning_rate);
             *length *= rate.share;
         }
-        let gradient = batch.upload(estimates.into_iter().flat_map(|estimate| estimate.gradient).collect());
+        for (kept, estimate) in state.gradients.iter_mut().zip(estimates) {
+            for (kept, new) in kept.iter_mut().zip(estimate.gradient) {
+                *kept = self.momentum * *kept + (1.0 - self.momentum) * new;
+            }
+        }
+        let gradient = batch.upload(state.gradients.concat());
         go(victim, batch, &mut state.images, steepest(batch.norm, gradient) * per_row(&lengths, &batch.images))
     }
 
@@ -120,7 +130,7 @@ inventory::submit! {
     AttackEntry {
         component: Component {
             id: "nes",
-            revision: 1,
+            revision: 2,
             origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("nes.rs"),
             parameters: &[
@@ -132,6 +142,13 @@ inventory::submit! {
                     unit: "pixel range 0 to 1",
                     fallback: Fallback::Value("0.001"),
                     documentation: "The standard deviation of the noise, per pixel.",
+                },
+                Parameter {
+                    name: "momentum",
+                    kind: ParameterKind::Number { minimum: 0.0, maximum: 1.0 },
+                    unit: "",
+                    fallback: Fallback::Value("0.9"),
+                    documentation: "The share of the running mean that stays when an estimate is added.",
                 },
                 LEARNING_RATE,
                 learning_rate_relative("0.25", "eps"),
@@ -162,6 +179,7 @@ inventory::submit! {
             learning_rate: learning_rate(values, 1.0),
             minimum_learning_rate: values.number("minimum-learning-rate") as f32,
             plateau_length: usize::try_from(values.count("plateau-length")).unwrap_or(usize::MAX),
+            momentum: values.number("momentum") as f32,
             grid: grid(values, context.shape),
             loss: context.loss(values, "loss")?,
         })),

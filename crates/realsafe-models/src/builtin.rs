@@ -2,11 +2,16 @@
 
 /// Names and contents; a line per file in the crate's `weights` folder.
 const BUILTIN: &[(&str, &[u8])] = &[
+    ("digits-fgsm-at", include_bytes!("../weights/digits-fgsm-at.safetensors")),
+    ("digits-mmc", include_bytes!("../weights/digits-mmc.safetensors")),
+    ("digits-mmc-at", include_bytes!("../weights/digits-mmc-at.safetensors")),
     ("digits-pgd-at", include_bytes!("../weights/digits-pgd-at.safetensors")),
-    ("digits-standard-onnx", include_bytes!("../weights/digits-standard.onnx")),
     ("digits-standard", include_bytes!("../weights/digits-standard.safetensors")),
+    ("digits-standard-onnx", include_bytes!("../weights/digits-standard.onnx")),
     ("digits-surrogate", include_bytes!("../weights/digits-surrogate.safetensors")),
     ("digits-thermometer", include_bytes!("../weights/digits-thermometer.safetensors")),
+    ("digits-trades", include_bytes!("../weights/digits-trades.safetensors")),
+    ("mnist-pgd-at", include_bytes!("../weights/mnist-pgd-at.safetensors")),
 ];
 
 /// The safetensors file of that name, or nothing if there is none.

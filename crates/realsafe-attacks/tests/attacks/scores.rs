@@ -117,7 +117,7 @@ fn nes_follows_its_definition_step_by_step() {
     for norm in Norm::DENSE {
         for reduced in [false, true] {
             let (mut image, mut rate, mut means) = (clean(), 0.4, Vec::new());
-            let mut fallen = 0;
+            let (mut kept, mut fallen) = ([0.0; PIXELS], 0);
             let iterate = |step: u64| {
                 let mut random = random(step);
                 let (gradient, mean) = estimate(&victim, &image, 0.1, || noise(reduced, &mut random));
@@ -127,13 +127,14 @@ fn nes_follows_its_definition_step_by_step() {
                     fallen += 1;
                     means.clear();
                 }
-                image = moved(norm, &image, &gradient, rate * EPS, EPS);
+                kept = std::array::from_fn(|at| 0.7 * kept[at] + 0.3 * gradient[at]);
+                image = moved(norm, &image, &kept, rate * EPS, EPS);
                 (image, spent(step))
             };
             let expected: Vec<_> = (0..25).map(iterate).collect();
             assert!(fallen >= 2, "the learning rate falls to its minimum");
             let parameters = format!(
-                "samples-per-draw = 10\nsigma = 0.1\nlearning-rate-relative = 0.4\nplateau-length = 3\n\
+                "samples-per-draw = 10\nsigma = 0.1\nmomentum = 0.7\nlearning-rate-relative = 0.4\nplateau-length = 3\n\
                  minimum-learning-rate = 0.375\nloss = \"cross-entropy\"\n{}",
                 if reduced { "dimension-reduction = 2" } else { "" }
             );
