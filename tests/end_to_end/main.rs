@@ -7,6 +7,7 @@ mod defenses;
 mod documentation;
 mod golden;
 mod onnx;
+mod papers;
 mod peers;
 #[cfg(unix)]
 mod plugins;
