@@ -330,48 +330,48 @@ MEANS = "mean = [0.4914, 0.4822, 0.4465]; deviation = [0.2471, 0.2435, 0.2616]"
 # Name, network, normalisation, keys, component, parameters, width of images, how many.
 NETWORKS = [
     ("cifar-resnet-20-convolution", lambda: ProjectedV1(3), CIFAR, None, "cifar-resnet",
-     f'depth = "20"; shortcut = "convolution"; {MEANS}', 32, 3),
-    ("cifar-resnet-v2-56", lambda: KerasV2(56), CIFAR, None, "cifar-resnet-v2", f'depth = "56"; {MEANS}', 32, 3),
-    ("madry-resnet-w32-10", Madry, None, TENSORFLOW, "madry-resnet", "", 32, 1),
-    ("madry-resnet-simple", lambda: Madry(1), None, None, "madry-resnet", "width = 1", 32, 3),
-    ("preact-resnet-18", PreAct, CIFAR, None, "preact-resnet", MEANS, 32, 2),
+     f'depth = "20"; shortcut = "convolution"; {MEANS}', 32, 1),
+    ("cifar-resnet-v2-56", lambda: KerasV2(56), CIFAR, None, "cifar-resnet-v2", f'depth = "56"; {MEANS}', 32, 1),
+    ("madry-resnet-tensorflow", lambda: Madry(3), None, TENSORFLOW, "madry-resnet", "width = 3", 32, 1),
+    ("madry-resnet-simple", lambda: Madry(1), None, None, "madry-resnet", "width = 1", 32, 1),
+    ("preact-resnet-18", PreAct, CIFAR, None, "preact-resnet", MEANS, 32, 1),
     ("preact-resnet-18-input", lambda: PreAct(shortcut="input", final=False), CIFAR, None, "preact-resnet",
-     f'shortcut = "input"; final-batch-norm = false; {MEANS}', 32, 2),
+     f'shortcut = "input"; final-batch-norm = false; {MEANS}', 32, 1),
     ("preact-resnet-18-deepmind", lambda: PreAct(shortcut="input-3x3", activation=swish, same=True), CIFAR,
-     DEEPMIND_PREACT, "preact-resnet", f"{PREACT_SAME}; {MEANS}", 32, 2),
-    ("preact-resnet-50", lambda: PreAct(50), None, None, "preact-resnet", 'depth = "50"; size = 16', 16, 2),
+     DEEPMIND_PREACT, "preact-resnet", f"{PREACT_SAME}; {MEANS}", 32, 1),
+    ("preact-resnet-50", lambda: PreAct(50), None, None, "preact-resnet", 'depth = "50"; size = 16', 16, 1),
     ("resnet-18-cifar", lambda: small_resnet(18), None, KUANGLIU, "resnet",
-     'depth = "18"; stem = "cifar"; classes = 10', 32, 2),
+     'depth = "18"; stem = "cifar"; classes = 10', 32, 1),
     ("resnet-50-cifar", lambda: small_resnet(50), CIFAR, KUANGLIU, "resnet",
      f'depth = "50"; stem = "cifar"; classes = 10; {MEANS}', 32, 1),
     ("resnet-18", torchvision.models.resnet18, IMAGENET, None, "resnet", 'depth = "18"; size = 72', 72, 1),
-    ("resnet-34", torchvision.models.resnet34, IMAGENET, None, "resnet", 'depth = "34"; size = 40', 40, 2),
-    ("resnet-50", torchvision.models.resnet50, IMAGENET, ROBUSTNESS, "resnet", 'depth = "50"; size = 40', 40, 2),
-    ("resnet-101", torchvision.models.resnet101, IMAGENET, None, "resnet", 'depth = "101"; size = 32', 32, 2),
-    ("resnet-152", torchvision.models.resnet152, IMAGENET, None, "resnet", 'depth = "152"; size = 32', 32, 2),
+    ("resnet-34", torchvision.models.resnet34, IMAGENET, None, "resnet", 'depth = "34"; size = 40', 40, 1),
+    ("resnet-50", torchvision.models.resnet50, IMAGENET, ROBUSTNESS, "resnet", 'depth = "50"; size = 40', 40, 1),
+    ("resnet-101", torchvision.models.resnet101, IMAGENET, None, "resnet", 'depth = "101"; size = 32', 32, 1),
+    ("resnet-152", torchvision.models.resnet152, IMAGENET, None, "resnet", 'depth = "152"; size = 32', 32, 1),
     ("wide-resnet-50-2", torchvision.models.wide_resnet50_2, IMAGENET, None, "resnet",
      'depth = "50"; width = 2; size = 40', 40, 1),
-    ("vgg-11", lambda: vgg("vgg11", 32), None, None, "vgg", 'depth = "11"; features = 32; classes = 10; size = 64', 64, 2),
+    ("vgg-11", lambda: vgg("vgg11", 32), None, None, "vgg", 'depth = "11"; features = 32; classes = 10; size = 64', 64, 1),
     ("vgg-16", lambda: vgg("vgg16", 32), None, None, "vgg", 'depth = "16"; features = 32; classes = 10; size = 64', 64, 1),
     ("vgg-13-bn", lambda: vgg("vgg13_bn", 32), None, None, "vgg",
-     'depth = "13"; batch-norm = true; features = 32; classes = 10; size = 48', 48, 2),
+     'depth = "13"; batch-norm = true; features = 32; classes = 10; size = 48', 48, 1),
     ("vgg-16-bn-cifar", lambda: vgg("vgg16_bn"), CIFAR, None, "vgg",
-     f'depth = "16"; batch-norm = true; head = "linear"; classes = 10; size = 32; {MEANS}', 32, 3),
+     f'depth = "16"; batch-norm = true; head = "linear"; classes = 10; size = 32; {MEANS}', 32, 1),
     ("vgg-19-bn", lambda: vgg("vgg19_bn", 32), None, None, "vgg",
-     'depth = "19"; batch-norm = true; features = 32; classes = 10; size = 32', 32, 3),
+     'depth = "19"; batch-norm = true; features = 32; classes = 10; size = 32', 32, 1),
     ("inception-v3-107", inception, IMAGENET, None, "inception-v3", "classes = 10; size = 107", 107, 1),
-    ("inception-v3-75", lambda: inception(False), IMAGENET, None, "inception-v3", "classes = 10; size = 75", 75, 2),
-    ("wide-resnet-28-10", lambda: Wide(28, 10), None, None, "wide-resnet", 'depth = "28"; width = 10', 32, 1),
-    ("wide-resnet-34-10", lambda: Wide(34, 10, unused=True), None, None, "wide-resnet", 'depth = "34"; width = 10', 32, 1),
+    ("inception-v3-75", lambda: inception(False), IMAGENET, None, "inception-v3", "classes = 10; size = 75", 75, 1),
+    ("wide-resnet-28-10", lambda: Wide(28, 10), None, None, "wide-resnet", 'depth = "28"; width = 10; size = 16', 16, 1),
+    ("wide-resnet-34-10", lambda: Wide(34, 10, unused=True), None, None, "wide-resnet", 'depth = "34"; width = 10; size = 16', 16, 1),
     ("wide-resnet-34-2-deepmind", lambda: Wide(34, 2, swish, True), CIFAR, DEEPMIND, "wide-resnet",
-     f'depth = "34"; width = 2; {WIDE_SAME}; {MEANS}', 32, 2),
+     f'depth = "34"; width = 2; {WIDE_SAME}; {MEANS}', 32, 1),
     ("wide-resnet-70-2-deepmind", lambda: Wide(70, 2, swish, True), CIFAR, DEEPMIND, "wide-resnet",
-     f'depth = "70"; width = 2; {WIDE_SAME}; {MEANS}', 32, 2),
+     f'depth = "70"; width = 2; {WIDE_SAME}; {MEANS}', 32, 1),
 ]
 FULL = [
-    ("wide-resnet-34-20", lambda: Wide(34, 20), CIFAR, None, "wide-resnet", f'depth = "34"; width = 20; {MEANS}', 32, 1),
+    ("wide-resnet-34-20", lambda: Wide(34, 20), CIFAR, None, "wide-resnet", f'depth = "34"; width = 20; size = 16; {MEANS}', 16, 1),
     ("wide-resnet-70-16-deepmind", lambda: Wide(70, 16, swish, True), CIFAR, DEEPMIND, "wide-resnet",
-     f'depth = "70"; width = 16; {WIDE_SAME}; {MEANS}', 32, 1),
+     f'depth = "70"; width = 16; size = 16; {WIDE_SAME}; {MEANS}', 16, 1),
 ]
 # Those whose keys and shapes are listed.
 LISTED = [
@@ -433,7 +433,7 @@ def smooth(network, count, size):
         logits = network(images)
         cotangents = torch.randn(logits.shape).double()
         logits, gradient = differentiate(network, images, cotangents)
-        others = (images + 2e-6 * torch.randn_like(images) for _ in range(2))
+        others = (images + 3e-7 * torch.randn_like(images) for _ in range(2))
         jumps = (differentiate(network, other, cotangents)[1] - gradient for other in others)
         if all(jump.abs().max() < 5e-5 * gradient.abs().max() for jump in jumps):
             return {"images": images, "cotangents": cotangents, "logits": logits, "gradient": gradient}

@@ -7,6 +7,7 @@
 mod bounds;
 mod builtin;
 mod head;
+mod inner;
 mod layers;
 mod network;
 mod networks;

@@ -9,6 +9,7 @@ use realsafe_plan::{Norm, Values};
 
 use crate::bounds::{Layer, interval_margins};
 use crate::head::Head;
+use crate::inner::Randomness;
 use crate::weights;
 
 /// A network as a burn module whose parameters are named as in its checkpoints.
@@ -25,8 +26,8 @@ pub(crate) trait Network: Module + Send + Sync + 'static {
     /// The network with untrained weights.
     fn new(values: &Values, device: &Device) -> Self;
 
-    /// Logits `[n, classes]` of images `[n, channels, height, width]`.
-    fn forward(&self, images: Tensor<4>) -> Tensor<2>;
+    /// Logits `[n, classes]` of images `[n, channels, height, width]`; layers that are random draw from `randomness`.
+    fn forward(&self, images: Tensor<4>, randomness: &mut Randomness<'_>) -> Tensor<2>;
 
     /// The head behind the last linear layer.
     fn head(&self) -> &Head {
@@ -35,7 +36,7 @@ pub(crate) trait Network: Module + Send + Sync + 'static {
 
     /// The features `[n, features]` that the last linear layer is given, and the logits, of images; none where the network
     /// does not tell them.
-    fn features_and_logits(&self, _images: Tensor<4>) -> Option<[Tensor<2>; 2]> {
+    fn features_and_logits(&self, _images: Tensor<4>, _: &mut Randomness<'_>) -> Option<[Tensor<2>; 2]> {
         None
     }
 
@@ -70,8 +71,8 @@ impl<N: Network> Evaluation<N> {
 }
 
 impl<N: Network> Model for Evaluation<N> {
-    fn logits(&self, images: Tensor<4>, _: &Draws) -> Result<Tensor<2>, Stop> {
-        Ok(self.0.forward(images))
+    fn logits(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<2>, Stop> {
+        Ok(self.0.forward(images, &mut Randomness::rows(draws)))
     }
 
     fn certified(&self, images: Tensor<4>, labels: &[u32], norm: Norm, eps: f64) -> Option<Result<Vec<bool>, Stop>> {

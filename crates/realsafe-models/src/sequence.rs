@@ -6,6 +6,7 @@ use burn::nn::pool::MaxPool2d;
 use burn::nn::{BatchNorm, BatchNormConfig, Dropout, Linear, Relu};
 use burn::tensor::{Device, Tensor};
 
+use crate::inner::{Randomness, Stochastic};
 use crate::layers::{convolution, fold, linear_by_rows};
 
 /// A member of a sequence.
@@ -36,6 +37,24 @@ impl Layer {
 /// Applies all layers in order; none, and images stay what they are.
 pub(crate) fn sequence(layers: &[Layer], images: Tensor<4>) -> Tensor<4> {
     layers.iter().fold(images, |hidden, layer| layer.forward(hidden))
+}
+
+/// Like [`sequence`], with noise before each convolution and pruning after each relu.
+pub(crate) fn stochastic_sequence(
+    layers: &[Layer],
+    images: Tensor<4>,
+    stochastic: &Stochastic,
+    randomness: &mut Randomness<'_>,
+) -> Tensor<4> {
+    let mut first = true;
+    layers.iter().fold(images, |hidden, layer| match layer {
+        Layer::Convolution(_) if std::mem::take(&mut first) => {
+            layer.forward(stochastic.noisy_images(hidden, randomness))
+        }
+        Layer::Convolution(_) => layer.forward(stochastic.noisy(hidden, randomness)),
+        Layer::Relu(_) => stochastic.pruned(layer.forward(hidden), randomness),
+        _ => layer.forward(hidden),
+    })
 }
 
 /// Folds every batch norm that follows a convolution into it.

@@ -13,6 +13,7 @@ use realsafe_plan::Values;
 
 use crate::bounds::interval_margins;
 use crate::head::Head;
+use crate::inner::Randomness;
 use crate::network::{Evaluation, Network};
 use crate::weights::{self, Source};
 
@@ -42,7 +43,7 @@ pub(crate) fn trainable<N: Network>(
 
 impl<N: Network> Trainable for Training<N> {
     fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        self.network.forward(images)
+        self.network.forward(images, &mut Randomness::Device)
     }
 
     fn tells_features(&self) -> bool {
@@ -50,7 +51,7 @@ impl<N: Network> Trainable for Training<N> {
     }
 
     fn features_and_logits(&self, images: Tensor<4>) -> Option<[Tensor<2>; 2]> {
-        self.network.features_and_logits(images)
+        self.network.features_and_logits(images, &mut Randomness::Device)
     }
 
     fn has_intervals(&self) -> bool {

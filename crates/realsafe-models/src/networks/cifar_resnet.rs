@@ -27,6 +27,7 @@ use realsafe_core::{ModelEntry, TrainableEntry, inventory};
 use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
 use crate::head::{self, CENTRE_NORM, FEATURE_DIMENSION, HEAD, Head};
+use crate::inner::Randomness;
 use crate::layers::{
     DEVIATION, MEAN, Normalisation, WEIGHTS, classes, colour, convolution, damped, fold, global_mean, linear_by_rows,
     normalised,
@@ -173,7 +174,7 @@ impl Network for CifarResNet {
         }
     }
 
-    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+    fn forward(&self, images: Tensor<4>, _: &mut Randomness<'_>) -> Tensor<2> {
         self.classify(self.features(images))
     }
 
@@ -181,7 +182,7 @@ impl Network for CifarResNet {
         &self.head
     }
 
-    fn features_and_logits(&self, images: Tensor<4>) -> Option<[Tensor<2>; 2]> {
+    fn features_and_logits(&self, images: Tensor<4>, _: &mut Randomness<'_>) -> Option<[Tensor<2>; 2]> {
         let features = self.features(images);
         Some([features.clone(), self.classify(features)])
     }

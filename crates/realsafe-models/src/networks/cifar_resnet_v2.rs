@@ -26,6 +26,7 @@ use burn::tensor::{Device, Tensor};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
 use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
+use crate::inner::Randomness;
 use crate::layers::{
     DEVIATION, MEAN, Normalisation, WEIGHTS, classes, colour, convolution, damped, fold, global_mean, linear_by_rows,
     normalised,
@@ -120,7 +121,7 @@ impl Network for CifarResNetV2 {
         }
     }
 
-    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+    fn forward(&self, images: Tensor<4>, _: &mut Randomness<'_>) -> Tensor<2> {
         let hidden = self.conv1.forward(self.normalisation.forward(images));
         let hidden = relu(normalised(hidden, &self.bn1));
         let blocks = self.layer1.iter().chain(&self.layer2).chain(&self.layer3);

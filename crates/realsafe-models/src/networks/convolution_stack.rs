@@ -20,6 +20,7 @@ use realsafe_core::{ModelEntry, TrainableEntry, inventory};
 use realsafe_plan::{Component, ModelTraits, Origin, Traits, Values};
 
 use crate::bounds::Layer;
+use crate::inner::Randomness;
 use crate::layers::{WEIGHTS, convolution, linear_by_rows};
 use crate::network::{Network, build};
 use crate::training::trainable;
@@ -45,7 +46,7 @@ impl Network for ConvolutionStack {
         }
     }
 
-    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+    fn forward(&self, images: Tensor<4>, _: &mut Randomness<'_>) -> Tensor<2> {
         let hidden = relu(self.conv1.forward(images));
         let hidden = relu(self.conv2.forward(hidden));
         let hidden = relu(linear_by_rows(&self.linear1, hidden.flatten(1, 3)));

@@ -29,6 +29,7 @@ use burn::tensor::{Device, Tensor};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
 use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, Traits, Values};
 
+use crate::inner::Randomness;
 use crate::layers::{
     DEVIATION, MEAN, Normalisation, WEIGHTS, classes, colour, fold, global_mean, linear_by_rows, normalised, size,
 };
@@ -303,7 +304,7 @@ impl Network for InceptionV3 {
         }
     }
 
-    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+    fn forward(&self, images: Tensor<4>, _: &mut Randomness<'_>) -> Tensor<2> {
         let images = self.normalisation.forward(images);
         let hidden = max_pool(&chain([&self.Conv2d_1a_3x3, &self.Conv2d_2a_3x3, &self.Conv2d_2b_3x3], &images));
         let hidden = max_pool(&chain([&self.Conv2d_3b_1x1, &self.Conv2d_4a_3x3], &hidden));

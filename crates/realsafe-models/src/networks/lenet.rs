@@ -18,6 +18,7 @@ use realsafe_plan::{Component, ModelTraits, Origin, Traits, Values};
 
 use crate::bounds::Layer;
 use crate::head::{self, CENTRE_NORM, FEATURE_DIMENSION, HEAD, Head};
+use crate::inner::Randomness;
 use crate::layers::{WEIGHTS, convolution, linear_by_rows, max_pool};
 use crate::network::{Network, build};
 use crate::training::trainable;
@@ -58,7 +59,7 @@ impl Network for LeNet {
         }
     }
 
-    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+    fn forward(&self, images: Tensor<4>, _: &mut Randomness<'_>) -> Tensor<2> {
         self.classify(self.features(images))
     }
 
@@ -66,7 +67,7 @@ impl Network for LeNet {
         &self.head
     }
 
-    fn features_and_logits(&self, images: Tensor<4>) -> Option<[Tensor<2>; 2]> {
+    fn features_and_logits(&self, images: Tensor<4>, _: &mut Randomness<'_>) -> Option<[Tensor<2>; 2]> {
         let features = self.features(images);
         Some([features.clone(), self.classify(features)])
     }

@@ -29,6 +29,7 @@ use burn::tensor::{Device, Tensor};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
 use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
+use crate::inner::Randomness;
 use crate::layers::{
     Activation, WEIGHTS, classes, convolution_same, damped, fold, global_mean, linear_by_rows, normalised, standardised,
 };
@@ -135,7 +136,7 @@ impl Network for MadryResNet {
         }
     }
 
-    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+    fn forward(&self, images: Tensor<4>, _: &mut Randomness<'_>) -> Tensor<2> {
         let hidden = self.init_conv.forward(standardised(images));
         let units = self.unit_1.iter().chain(&self.unit_2).chain(&self.unit_3);
         let hidden = units.fold(hidden, |hidden, unit| unit.forward(hidden));

@@ -11,15 +11,19 @@
 //! a 3x3 convolution with batch norm and relu; images are 32 pixels wide and not normalised. `size`, `mean` and
 //! `deviation` change that. `width = 2` gives torchvision's `wide_resnet50_2` and `wide_resnet101_2`.
 //!
+//! With `feature-denoising`, a block follows each stage: a filter over positions, a 1x1 convolution and batch norm, added to
+//! the features. It is trained with the rest, and hides no gradient.
+//!
 //! State-dict keys: `conv1`, `bn1`, `layerS.B.{conv1,bn1,conv2,bn2,conv3,bn3}`, `layerS.B.downsample.{0,1}`, `fc`, as in
-//! torchvision; or with `shortcut` and `linear` instead of `downsample` and `fc`, as the form for small images usually
+//! torchvision, and `denoising.S.{embedding_theta,embedding_phi,conv,bn}` with S from 0 where there are such blocks; or with `shortcut` and `linear` instead of `downsample` and `fc`, as the form for small images usually
 //! has them. The wrappings of the package `robustness` and of RobustBench around the keys are taken off. In evaluation state
 //! every batch norm is folded into the convolution before it.
 //!
 //! ## Reference
 //! He, Zhang, Ren, Sun, "Deep residual learning for image recognition", CVPR 2016, arXiv:1512.03385; with the stride in
 //! the 3x3 convolution as in torchvision. `width`: Zagoruyko, Komodakis, "Wide residual networks", BMVC 2016,
-//! arXiv:1605.07146.
+//! arXiv:1605.07146. `feature-denoising`: Xie, Wu, van der Maaten, Yuille, He, "Feature denoising for improving adversarial
+//! robustness", CVPR 2019, arXiv:1812.03411.
 
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
@@ -31,6 +35,7 @@ use burn::tensor::{Device, Tensor};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
 use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
+use crate::inner::{DENOISING, Denoising, Randomness};
 use crate::layers::{
     DEVIATION, IMAGENET, MEAN, Normalisation, WEIGHTS, classes, colour, convolution, damped, fold, global_mean,
     linear_by_rows, normalised,
@@ -51,6 +56,8 @@ struct ResNet {
     layer2: Vec<Block>,
     layer3: Vec<Block>,
     layer4: Vec<Block>,
+    /// One after each stage, or none.
+    denoising: Vec<Denoising>,
     fc: Linear,
 }
 
@@ -156,18 +163,26 @@ impl Network for ResNet {
             layer2,
             layer3,
             layer4,
+            denoising: [64, 128, 256, 512]
+                .into_iter()
+                .filter_map(|base| Denoising::of(values, base * expansion, device))
+                .collect(),
             fc: LinearConfig::new(512 * expansion, values.count("classes") as usize).init(device),
         }
     }
 
-    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+    fn forward(&self, images: Tensor<4>, _: &mut Randomness<'_>) -> Tensor<2> {
         let hidden = self.conv1.forward(self.normalisation.forward(images));
         let mut hidden = relu(normalised(hidden, &self.bn1));
         if self.pooled {
             hidden = max_pool2d(hidden, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]));
         }
-        let blocks = self.layer1.iter().chain(&self.layer2).chain(&self.layer3).chain(&self.layer4);
-        let hidden = blocks.fold(hidden, |hidden, block| block.forward(hidden));
+        for (stage, blocks) in [&self.layer1, &self.layer2, &self.layer3, &self.layer4].into_iter().enumerate() {
+            hidden = blocks.iter().fold(hidden, |hidden, block| block.forward(hidden));
+            if let Some(denoising) = self.denoising.get(stage) {
+                hidden = denoising.forward(hidden);
+            }
+        }
         linear_by_rows(&self.fc, global_mean(hidden))
     }
 
@@ -179,6 +194,7 @@ impl Network for ResNet {
     fn folded(mut self) -> Self {
         fold(&mut self.conv1, &mut self.bn1);
         self.blocks().for_each(Block::fold);
+        self.denoising.iter_mut().for_each(Denoising::fold);
         self
     }
 }
@@ -224,6 +240,7 @@ inventory::submit! {
                     fallback: Fallback::Value("1"),
                     documentation: "How many times the usual channels the 3x3 convolutions of a bottleneck have",
                 },
+                DENOISING,
                 Parameter {
                     name: "mean",
                     documentation: "What is subtracted from the channels red, green, blue; unset, ImageNet's with the stem `imagenet` and nothing with `cifar`",

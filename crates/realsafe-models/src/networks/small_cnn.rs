@@ -19,6 +19,7 @@ use realsafe_core::{ModelEntry, TrainableEntry, inventory};
 use realsafe_plan::{Component, ModelTraits, Origin, Traits, Values};
 
 use crate::bounds::Layer;
+use crate::inner::Randomness;
 use crate::layers::{WEIGHTS, convolution, linear_by_rows, max_pool};
 use crate::network::{Network, build};
 use crate::training::trainable;
@@ -62,7 +63,7 @@ impl Network for SmallCnn {
         Self { feature_extractor, classifier }
     }
 
-    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+    fn forward(&self, images: Tensor<4>, _: &mut Randomness<'_>) -> Tensor<2> {
         let FeatureExtractor { conv1, conv2, conv3, conv4 } = &self.feature_extractor;
         let hidden = max_pool(relu(conv2.forward(relu(conv1.forward(images)))));
         let hidden = max_pool(relu(conv4.forward(relu(conv3.forward(hidden)))));

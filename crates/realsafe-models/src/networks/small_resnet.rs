@@ -21,6 +21,7 @@ use burn::tensor::{Device, Tensor};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
 use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
+use crate::inner::Randomness;
 use crate::layers::{Normalisation, WEIGHTS, convolution, damped, linear_by_rows};
 use crate::network::{Network, build};
 use crate::training::trainable;
@@ -89,7 +90,7 @@ impl Network for SmallResNet {
         }
     }
 
-    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+    fn forward(&self, images: Tensor<4>, _: &mut Randomness<'_>) -> Tensor<2> {
         let hidden = relu(self.conv1.forward(self.normalisation.forward(images)));
         let blocks = self.layer1.iter().chain(&self.layer2);
         let hidden = blocks.fold(hidden, |hidden, block| block.forward(hidden));

@@ -26,6 +26,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
 use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
+use crate::inner::Randomness;
 use crate::layers::{Normalisation, WEIGHTS, convolution, global_mean};
 use crate::network::{Network, build};
 use crate::training::trainable;
@@ -99,7 +100,7 @@ impl Network for SqueezeNet {
         }
     }
 
-    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+    fn forward(&self, images: Tensor<4>, _: &mut Randomness<'_>) -> Tensor<2> {
         let options = MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_ceil_mode(true);
         let pool = |hidden| max_pool2d(hidden, options.clone());
         let images = self.normalisation.forward(resized(images, INNER).flip([1]));

@@ -9,13 +9,21 @@
 //! Images are normalised with `mean` and `deviation`; torchvision's weights want 0.485, 0.456, 0.406 and 0.229, 0.224,
 //! 0.225.
 //!
+//! Two defenses can sit in it. Random self-ensemble adds Gaussian noise before every convolution, in training and in
+//! evaluation. Stochastic activation pruning removes activations after the relus between convolutions, small ones more
+//! likely, in evaluation only. Both draw anew for every pass of an image. An attacker sees the gradient of the pass that was
+//! drawn; means over several (`eot`) are the adaptive attack.
+//!
 //! State-dict keys: `features.N`, where N counts convolutions, batch norms, relus and poolings, and
 //! `classifier.{0,3,6}`, as in torchvision; with the head `linear`, `classifier.0`, or just `classifier`. In evaluation
 //! state every batch norm is folded into the convolution before it.
 //!
 //! ## Reference
 //! Simonyan, Zisserman, "Very deep convolutional networks for large-scale image recognition", ICLR 2015,
-//! arXiv:1409.1556: configurations A, B, D and E. Batch norm as in torchvision.
+//! arXiv:1409.1556: configurations A, B, D and E. Batch norm as in torchvision. Liu, Cheng, Zhang, Hsieh, "Towards robust
+//! neural networks via random self-ensemble", ECCV 2018, arXiv:1712.00673. Dhillon, Azizzadenesheli, Lipton, Bernstein,
+//! Kossaifi, Khanna, Anandkumar, "Stochastic activation pruning for robust adversarial defense", ICLR 2018,
+//! arXiv:1803.01442, with activations drawn independently of each other.
 
 use burn::module::Module;
 use burn::nn::pool::MaxPool2dConfig;
@@ -25,9 +33,10 @@ use burn::tensor::{Device, Tensor};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
 use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
+use crate::inner::{ACTIVATION_PRUNING, IMAGE_NOISE, INNER_NOISE, Randomness, Stochastic};
 use crate::layers::{DEVIATION, MEAN, Normalisation, WEIGHTS, classes, colour, convolution, size};
 use crate::network::{Network, build};
-use crate::sequence::{Layer, batch_norm, folded, sequence};
+use crate::sequence::{Layer, batch_norm, folded, sequence, stochastic_sequence};
 use crate::training::trainable;
 
 #[derive(Module, Debug)]
@@ -39,6 +48,8 @@ struct Vgg {
     #[module(skip)]
     positions: usize,
     classifier: Vec<Layer>,
+    #[module(skip)]
+    stochastic: Stochastic,
 }
 
 impl Network for Vgg {
@@ -73,11 +84,13 @@ impl Network for Vgg {
             }
             _ => (1, vec![linear(512, classes)]),
         };
-        Self { normalisation: Normalisation::of(values), features, positions, classifier }
+        let stochastic = Stochastic::of(values);
+        Self { normalisation: Normalisation::of(values), features, positions, classifier, stochastic }
     }
 
-    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let hidden = sequence(&self.features, self.normalisation.forward(images));
+    fn forward(&self, images: Tensor<4>, randomness: &mut Randomness<'_>) -> Tensor<2> {
+        let images = self.normalisation.forward(images);
+        let hidden = stochastic_sequence(&self.features, images, &self.stochastic, randomness);
         let [_, _, height, width] = hidden.dims();
         let pooled = match [height, width] == [self.positions; 2] {
             true => hidden,
@@ -129,6 +142,9 @@ inventory::submit! {
                     fallback: Fallback::Value("4096"),
                     documentation: "How much the two inner layers of the head `imagenet` give",
                 },
+                IMAGE_NOISE,
+                INNER_NOISE,
+                ACTIVATION_PRUNING,
                 MEAN,
                 DEVIATION,
                 size(32, "224"),
@@ -139,7 +155,7 @@ inventory::submit! {
                 input: &|values| colour(values, values.count("size") as usize),
                 classes: &|values| Ok(values.count("classes") as usize),
                 differentiable: true,
-                randomised: &|_| false,
+                randomised: &Stochastic::is_random,
             }),
         },
         build: &build::<Vgg>,

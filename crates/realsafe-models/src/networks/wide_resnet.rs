@@ -36,6 +36,7 @@ use burn::tensor::{Device, Tensor};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
 use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
+use crate::inner::Randomness;
 use crate::layers::{
     Activation, DEVIATION, MEAN, Normalisation, WEIGHTS, classes, colour, convolution, convolution_same, damped, fold,
     global_mean, linear_by_rows, normalised, size,
@@ -152,7 +153,7 @@ impl Network for WideResNet {
         }
     }
 
-    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+    fn forward(&self, images: Tensor<4>, _: &mut Randomness<'_>) -> Tensor<2> {
         let hidden = self.conv1.forward(self.normalisation.forward(images));
         let blocks = self.block1.layer.iter().chain(&self.block2.layer).chain(&self.block3.layer);
         let hidden = blocks.fold(hidden, |hidden, block| block.forward(hidden));

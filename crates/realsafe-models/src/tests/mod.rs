@@ -5,6 +5,7 @@ mod bounds;
 mod exported;
 mod files;
 mod heads;
+mod inner;
 mod networks;
 
 use burn::optim::{ModuleOptimizer, SgdConfig};
