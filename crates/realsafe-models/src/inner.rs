@@ -38,7 +38,7 @@ impl<'a> Randomness<'a> {
             Self::Device => Tensor::random(shape, Distribution::Uniform(0.0, 1.0), &device),
             Self::Rows(draws, streams) => {
                 streams.extend((streams.len()..shape[0]).map(|row| draws.stream(row)));
-                let each = shape[1..].iter().product();
+                let each: usize = shape[1..].iter().product();
                 let mut values: Vec<f32> = Vec::with_capacity(shape[0] * each);
                 for stream in streams {
                     match normal {
@@ -88,8 +88,8 @@ pub(crate) struct Stochastic {
 }
 
 impl Stochastic {
-    /// Whether it draws any numbers.
-    pub(crate) fn is_random(&self) -> bool {
+    /// Whether it changes anything.
+    pub(crate) fn is_active(&self) -> bool {
         self.image_noise.or(self.inner_noise).or(self.pruning).is_some()
     }
 
@@ -129,11 +129,11 @@ impl Stochastic {
         let flat = hidden.reshape([shape[0], shape[1..].iter().product()]);
         let [_, activations] = flat.dims();
         let sizes = flat.clone().abs();
-        // The largest share below one, and the smallest sum above zero, keep derivatives finite.
-        let shares = (sizes.clone() / sizes.sum_dim(1).clamp_min(1e-30)).clamp_max(1.0 - 1e-6);
+        // What is divided by has a square above zero, and shares are below one: derivatives stay finite.
+        let shares = (sizes.clone() / sizes.sum_dim(1).clamp_min(1e-12)).clamp_max(1.0 - 1e-6);
         // 1 - exp(-x) = 2 t / (1 + t) with t = tanh(x / 2), which is exact for small x, too.
         let tanh = (shares.neg().log1p() * (-0.5 * draws * activations as f64)).tanh();
-        let stays = (tanh.clone() * 2.0 / (tanh + 1.0)).clamp_min(1e-30);
+        let stays = (tanh.clone() * 2.0 / (tanh + 1.0)).clamp_min(1e-12);
         let kept = randomness.draw(&flat, false).lower(stays.clone()).float();
         (flat / stays * kept).reshape(shape)
     }

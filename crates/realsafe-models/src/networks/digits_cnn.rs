@@ -96,7 +96,7 @@ impl Network for DigitsCnn {
     }
 
     fn layers(&self) -> Option<Vec<Layer<'_>>> {
-        let plain = self.denoising.is_none() && !self.stochastic.is_random();
+        let plain = self.denoising.is_none() && !self.stochastic.is_active();
         (plain && matches!(self.head, Head::Linear)).then(|| {
             vec![
                 Layer::Convolution(&self.conv1),
