@@ -4,6 +4,7 @@
 //! A linked component's file ends in `inventory::submit!` of its entry; nothing else has to change.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use realsafe_plan::{Catalogue, Chosen, Component, Values};
@@ -52,6 +53,14 @@ pub struct ModelEntry {
     pub build: BuildModel,
 }
 
+/// A registered model that is made of other models, its parameter `members`.
+pub struct CombinedModelEntry {
+    /// Its description.
+    pub component: Component,
+    /// Builds it of its members.
+    pub build: fn(&Values, Vec<Arc<dyn Model>>) -> Built<dyn Model>,
+}
+
 /// A registered dataset.
 pub struct DatasetEntry {
     /// Its description.
@@ -92,6 +101,7 @@ inventory::collect!(AttackEntry);
 inventory::collect!(ChainEntry);
 inventory::collect!(DefenseEntry);
 inventory::collect!(ModelEntry);
+inventory::collect!(CombinedModelEntry);
 inventory::collect!(DatasetEntry);
 inventory::collect!(RecipeEntry);
 inventory::collect!(LossEntry);
@@ -181,6 +191,8 @@ impl Registry {
         let datasets = self.datasets.iter().map(|entry| &entry.component);
         let recipes = self.recipes.iter().map(|entry| &entry.component);
         let losses = self.losses.iter().map(|entry| &entry.component);
+        let combined = inventory::iter::<CombinedModelEntry>().map(|entry| &entry.component);
+        let models = models.chain(combined);
         Catalogue::new(attacks.chain(chains).chain(defenses).chain(models).chain(datasets).chain(recipes).chain(losses))
     }
 
@@ -205,6 +217,29 @@ impl Registry {
     /// # Errors
     /// What is wrong with its values or files.
     pub fn model(&self, chosen: &Chosen, locations: &Locations, device: &Device) -> Built<dyn Model> {
+        let member = |member: &Chosen| {
+            let model = self.model(member, locations, device).map(Arc::from);
+            model.map_err(|reason| format!("its member `{}`: {reason}", member.id))
+        };
+        self.model_with(chosen, locations, device, &member)
+    }
+
+    /// Builds a model whose members, if it has any, come from somewhere else.
+    ///
+    /// # Errors
+    /// What is wrong with its values or files, or with a member.
+    pub fn model_with(
+        &self,
+        chosen: &Chosen,
+        locations: &Locations,
+        device: &Device,
+        member: &dyn Fn(&Chosen) -> Result<Arc<dyn Model>, String>,
+    ) -> Built<dyn Model> {
+        let combined = inventory::iter::<CombinedModelEntry>().find(|entry| entry.component == *chosen.component);
+        if let Some(combined) = combined {
+            let members: Vec<_> = chosen.values.models("members").iter().map(member).collect::<Result<_, _>>()?;
+            return (combined.build)(&chosen.values, members);
+        }
         (entry(&self.models, chosen, |entry| &entry.component).build)(&chosen.values, locations, device)
     }
 

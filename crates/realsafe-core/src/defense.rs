@@ -123,6 +123,10 @@ impl DefendedModel {
 }
 
 impl Model for DefendedModel {
+    fn passes(&self) -> u64 {
+        self.model.passes()
+    }
+
     fn logits(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<2>, Stop> {
         self.logits(images, draws)
     }

@@ -30,8 +30,8 @@ mod trainable;
 pub use attack::{Attack, AttackContext, ComponentFailure, Run, Stop};
 pub use batch::{Batch, fill_ball, fill_gaussian, fill_uniform, length};
 pub use catalogue::{
-    AttackEntry, Built, ChainEntry, DatasetEntry, DefenseEntry, Entry, Locations, LossEntry, ModelEntry, RecipeEntry,
-    Registry,
+    AttackEntry, Built, ChainEntry, CombinedModelEntry, DatasetEntry, DefenseEntry, Entry, Locations, LossEntry,
+    ModelEntry, RecipeEntry, Registry,
 };
 pub use dataset::{Dataset, Samples};
 pub use defense::{DefendedModel, Defense};

@@ -34,6 +34,11 @@ pub trait Model: Send + Sync {
         }))
     }
 
+    /// How many passes through a network an answer is made of.
+    fn passes(&self) -> u64 {
+        1
+    }
+
     /// Whether it is proven, for each of the images `[n, channels, height, width]`, that every image of the box `[0, 1]` within
     /// `eps` of it in the norm has its label; none where the model has no proofs in that norm. What is not proven may
     /// still be true. Proofs are made in single precision, and hold up to its rounding.

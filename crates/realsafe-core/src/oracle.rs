@@ -90,16 +90,23 @@ impl Oracle {
         &self.clean[slot * size..(slot + 1) * size]
     }
 
-    /// Whether a sample's budget covers a cost.
+    /// What a cost in answers of the victim is in passes through networks.
+    fn in_passes(&self, network: Network, cost: Cost) -> Cost {
+        let passes = self.network(network).passes();
+        Cost { forwards: cost.forwards * passes, backwards: cost.backwards * passes, ..cost }
+    }
+
+    /// Whether a sample's budget covers a cost in answers of the victim.
     pub(crate) fn covers(&self, slot: usize, cost: Cost) -> bool {
-        let after = self.accounts[slot].spent.plus(cost);
+        let after = self.accounts[slot].spent.plus(self.in_passes(Network::Victim, cost));
         let Budget { queries, forwards, backwards } = self.rules.budget;
         let within = |limit: Option<u64>, amount: u64| limit.is_none_or(|limit| amount <= limit);
         within(queries, after.queries) && within(forwards, after.forwards) && within(backwards, after.backwards)
     }
 
-    /// Lets each slot spend a cost during the step that follows, and no more.
+    /// Lets each slot spend a cost in answers of the victim during the step that follows, and no more.
     pub(crate) fn allow(&mut self, slots: &[usize], cost: Cost) {
+        let cost = self.in_passes(Network::Victim, cost);
         for &slot in slots {
             let account = &mut self.accounts[slot];
             account.allowed = account.spent.plus(cost);
@@ -139,15 +146,18 @@ impl Oracle {
         if self.is_cancelled() {
             return Err(Stop::Cancelled);
         }
+        let passes = self.in_passes(network, cost);
         for (at, &slot) in slots.iter().enumerate() {
-            if network == Network::Victim && !(self.covers(slot, cost) && self.is_allowed(slot, cost)) {
+            if network == Network::Victim && !(self.covers(slot, cost) && self.is_allowed(slot, passes)) {
                 // Nothing is sent, so nothing is owed.
-                slots[..at].iter().for_each(|&slot| self.accounts[slot].spent = self.accounts[slot].spent.minus(cost));
+                slots[..at]
+                    .iter()
+                    .for_each(|&slot| self.accounts[slot].spent = self.accounts[slot].spent.minus(passes));
                 return Err(Stop::Budget { sample: self.samples[slot] });
             }
             let account = &mut self.accounts[slot];
             let spent = if network == Network::Victim { &mut account.spent } else { &mut account.surrogates };
-            *spent = spent.plus(cost);
+            *spent = spent.plus(passes);
         }
         let mut pass = |&slot: &usize| {
             let account = &mut self.accounts[slot];

@@ -6,6 +6,7 @@
 
 mod bounds;
 mod builtin;
+mod ensemble;
 mod head;
 mod inner;
 mod layers;

@@ -481,6 +481,9 @@ pub enum ParameterKind {
     Loss,
     /// A dataset of the catalogue, likewise. Its files go into the key.
     Dataset,
+    /// At least two models: ids of other models of the spec, or tables with `use` and its parameters. Their files go into
+    /// the key.
+    Models,
 }
 
 impl ParameterKind {

@@ -166,6 +166,11 @@ impl Writer {
                 self.text(chosen.component.kind().name());
                 self.chosen(chosen);
             }
+            Value::Components(parts) => {
+                self.text("list");
+                self.count(parts.len() as u64);
+                parts.iter().for_each(|part| self.chosen(part));
+            }
         }
     }
 }

@@ -30,7 +30,7 @@ pub fn parse_component(
     let table = parse(&source, &mut diagnostics);
     let place = Place { source, span: 0..0 };
     let mut fields = Fields::new(&table, place);
-    let reader = Reader { catalogue, environment, untrained: false };
+    let reader = Reader { catalogue, environment, untrained: false, peers: &Peers::default() };
     let chosen = reader.component(component, component.id, &mut fields, &mut diagnostics);
     fields.finish(&mut diagnostics);
     chosen.filter(|_| diagnostics.is_empty()).ok_or(diagnostics)
@@ -43,6 +43,17 @@ pub(crate) struct Reader<'a> {
     pub(crate) environment: &'a Environment<'a>,
     /// Whether a model may lack its files.
     pub(crate) untrained: bool,
+    /// The models that others may have as members.
+    pub(crate) peers: &'a Peers,
+}
+
+/// The models of a spec, as far as they are read.
+#[derive(Default)]
+pub(crate) struct Peers {
+    /// The ids of all.
+    pub(crate) ids: Vec<String>,
+    /// Those that are read; none where they have mistakes of their own.
+    pub(crate) read: BTreeMap<String, Option<Arc<Chosen>>>,
 }
 
 impl Reader<'_> {
@@ -61,6 +72,12 @@ impl Reader<'_> {
             let is_file = parameter.kind == ParameterKind::File;
             let node = fields.node(parameter.name);
             let digest = if is_file { fields.node(&digest_key(parameter.name)) } else { None };
+            if let (ParameterKind::Models, Some(node)) = (parameter.kind, node) {
+                let models = self.models(parameter, node, diagnostics);
+                complete &= models.is_some();
+                models.into_iter().for_each(|models| chosen.values.insert(parameter.name, Value::Components(models)));
+                continue;
+            }
             let nested = match (parameter.kind.component(), node, parameter.fallback) {
                 (Some(kind), Some(node), _) => Some(self.nested(kind, node, diagnostics)),
                 (Some(kind), None, Fallback::Value(name)) => {
@@ -129,6 +146,7 @@ impl Reader<'_> {
                     let missing = Diagnostic::at(&node.place, "the key `use` is missing");
                     let example = match kind {
                         Kind::Loss => "loss = \"cross-entropy\"",
+                        Kind::Model => "{ use = \"lenet\", weights = \"lenet.safetensors\" }",
                         _ => "{ use = \"cifar10\", split = \"train\" }",
                     };
                     diagnostics.push(missing.help(format!("name the {}, as in {example}", kind.name())));
@@ -149,6 +167,36 @@ impl Reader<'_> {
         let chosen = self.component(component, component.id, &mut fields, diagnostics);
         fields.finish(diagnostics);
         chosen
+    }
+
+    /// Reads the models that are members of another: ids of the spec, or tables with `use`; none if there was any mistake.
+    fn models(self, parameter: &Parameter, node: &Node, diagnostics: &mut Diagnostics) -> Option<Vec<Chosen>> {
+        let nodes = fields::read(node, fields::list, diagnostics)?;
+        if nodes.len() < 2 {
+            let message = format!("`{}` are at least two models", parameter.name);
+            diagnostics.push(Diagnostic::at(&node.place, message).help(parameter.documentation));
+            return None;
+        }
+        let models: Vec<Option<Chosen>> = nodes.iter().map(|node| self.member(node, diagnostics)).collect();
+        models.into_iter().collect()
+    }
+
+    fn member(self, node: &Node, diagnostics: &mut Diagnostics) -> Option<Chosen> {
+        if matches!(node.content, Content::Table(_)) {
+            return self.nested(Kind::Model, node, diagnostics);
+        }
+        let id = node.text().ok_or_else(|| node.expected("the id of a model of this spec, or a table with `use`"));
+        let id = id.map_err(|problem| diagnostics.push(problem)).ok()?;
+        if let Some(peer) = self.peers.read.get(id) {
+            return peer.as_deref().cloned();
+        }
+        let known: Vec<&str> = self.peers.ids.iter().map(String::as_str).collect();
+        let help = did_you_mean(id, known.iter().copied()).or_else(|| match known.as_slice() {
+            [] => None,
+            known => Some(format!("there is {}", list(known))),
+        });
+        diagnostics.push(Diagnostic::at(&node.place, format!("this spec has no model `{id}`")).maybe_help(help));
+        None
     }
 
     /// A component as the default of a parameter names it.
@@ -239,10 +287,12 @@ fn value(parameter: &Parameter, node: &Node) -> Result<Value, Diagnostic> {
             Value::Numbers(numbers.collect::<Result<_, _>>()?)
         }
         ParameterKind::Choice(words) => Value::Text(fields::word(node, words)?.to_owned()),
-        // Losses and datasets are read with the catalogue.
-        ParameterKind::Text | ParameterKind::File | ParameterKind::Loss | ParameterKind::Dataset => {
-            Value::Text(fields::text(node)?.to_owned())
-        }
+        // Losses, datasets and models are read with the catalogue.
+        ParameterKind::Text
+        | ParameterKind::File
+        | ParameterKind::Loss
+        | ParameterKind::Dataset
+        | ParameterKind::Models => Value::Text(fields::text(node)?.to_owned()),
     };
     Ok(value)
 }
@@ -269,9 +319,11 @@ fn fallback(parameter: &Parameter, text: &str) -> Result<Value, String> {
             let word = words.iter().find(|word| **word == text);
             Value::Text((*word.ok_or_else(wrong)?).to_owned())
         }
-        ParameterKind::Text | ParameterKind::File | ParameterKind::Loss | ParameterKind::Dataset => {
-            Value::Text(text.to_owned())
-        }
+        ParameterKind::Text
+        | ParameterKind::File
+        | ParameterKind::Loss
+        | ParameterKind::Dataset
+        | ParameterKind::Models => Value::Text(text.to_owned()),
     };
     Ok(value)
 }

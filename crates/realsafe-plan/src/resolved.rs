@@ -137,12 +137,20 @@ fn parameter_value(value: &Value) -> Toml {
         Value::Numbers(values) => Toml::Array(values.iter().map(number).collect()),
         Value::Text(text) => string(text),
         Value::Component(chosen) if chosen.values.iter().next().is_none() => string(chosen.component.id),
-        Value::Component(chosen) => {
-            let values = chosen.values.iter().map(|(name, value)| (name.to_owned(), parameter_value(value)));
-            let named = [("use".to_owned(), string(chosen.component.id))];
-            Toml::Table(named.into_iter().chain(values).collect())
-        }
+        Value::Component(chosen) => nested(chosen),
+        // Where they came from does not matter: tables name them however the spec calls its models.
+        Value::Components(parts) => Toml::Array(parts.iter().map(nested).collect()),
     }
+}
+
+/// A component as a table.
+fn nested(chosen: &Chosen) -> Toml {
+    let named = [("use".to_owned(), string(chosen.component.id))];
+    let values = chosen.values.iter().map(|(name, value)| (name.to_owned(), parameter_value(value)));
+    let is_parameter = |name: &str| chosen.values.is_set(name);
+    let digests = chosen.files.iter().filter(|(name, file)| is_parameter(name) && !file.blake3.is_empty());
+    let digests = digests.map(|(name, file)| (digest_key(name), string(&file.blake3)));
+    Toml::Table(named.into_iter().chain(values).chain(digests).collect())
 }
 
 fn data(text: &mut String, chosen: &Chosen, samples: &[u32]) {

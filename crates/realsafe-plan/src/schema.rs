@@ -149,6 +149,11 @@ fn parameter(parameter: &Parameter, catalogue: &Catalogue) -> Value {
             let variants: Vec<Value> = [named].into_iter().chain(tables).collect();
             json!({ "anyOf": variants })
         }
+        // Not their tables in full: models may have models as members again.
+        ParameterKind::Models => {
+            let named = json!({ "type": "object", "required": ["use"], "properties": { "use": text() } });
+            json!({ "type": "array", "minItems": 2, "items": { "anyOf": [text(), named] } })
+        }
     };
     let unit = if parameter.unit.is_empty() { String::new() } else { format!(" Unit: {}.", parameter.unit) };
     schema["description"] = json!(format!("{}{unit}", parameter.documentation));

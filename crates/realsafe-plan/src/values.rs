@@ -20,6 +20,8 @@ pub enum Value {
     Text(String),
     /// Of a loss or a dataset.
     Component(Box<Chosen>),
+    /// Of models.
+    Components(Vec<Chosen>),
 }
 
 /// The values of all parameters of a component, checked against its table; unset ones are absent.
@@ -107,12 +109,33 @@ impl Values {
         }
     }
 
-    /// All losses and datasets.
+    /// Models.
+    pub fn models(&self, name: &str) -> &[Chosen] {
+        match self.values.get(name) {
+            Some(Value::Components(chosen)) => chosen,
+            other => undeclared("list of models", name, other),
+        }
+    }
+
+    /// All losses, datasets and models, each followed by its own.
     pub fn components(&self) -> impl Iterator<Item = &Chosen> {
-        self.values.values().filter_map(|value| match value {
-            Value::Component(chosen) => Some(&**chosen),
-            _ => None,
-        })
+        let mut found = Vec::new();
+        self.collect(&mut found);
+        found.into_iter()
+    }
+
+    fn collect<'a>(&'a self, found: &mut Vec<&'a Chosen>) {
+        for value in self.values.values() {
+            let parts = match value {
+                Value::Component(chosen) => std::slice::from_ref(&**chosen),
+                Value::Components(chosen) => chosen,
+                _ => &[],
+            };
+            for part in parts {
+                found.push(part);
+                part.values.collect(found);
+            }
+        }
     }
 
     /// Whether the parameter is set.

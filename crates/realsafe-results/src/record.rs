@@ -363,6 +363,7 @@ fn describe_value(value: &Value) -> serde_json::Value {
         Value::Numbers(numbers) => numbers.iter().map(|number| json!(number.text())).collect(),
         Value::Text(text) => json!(text),
         Value::Component(chosen) => describe_chosen(chosen),
+        Value::Components(parts) => parts.iter().map(describe_chosen).collect(),
     }
 }
 

@@ -214,7 +214,8 @@ impl Workshop {
 
     fn model(&self, chosen: &Chosen) -> Result<Arc<dyn Model>, BuildError> {
         self.models.get(&identity(chosen), || {
-            let model = self.registry.model(chosen, &self.locations, &self.device);
+            let member = |member: &Chosen| self.model(member).map_err(|problem| problem.to_string());
+            let model = self.registry.model_with(chosen, &self.locations, &self.device, &member);
             model.map(Arc::from).map_err(|reason| BuildError::new(chosen, reason))
         })
     }

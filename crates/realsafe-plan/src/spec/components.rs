@@ -1,13 +1,14 @@
 //! `use = "..."`: finding a component in the catalogue and reading its table.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Scope;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::fields::{self, Fields};
-use crate::parameters::{Reader, find};
-use crate::tree::Node;
-use crate::{Chosen, Component, Kind, StackLayer};
+use crate::parameters::{Peers, Reader, find};
+use crate::tree::{Content, Node};
+use crate::{Chosen, Component, Kind, ParameterKind, StackLayer};
 
 /// Something that has an id; the item is missing where it has mistakes of its own, so that these are told only once.
 #[derive(Debug)]
@@ -30,6 +31,38 @@ pub(super) struct Opened<'a> {
     pub(super) component: Option<&'static Component>,
 }
 
+/// A model that is not read yet.
+struct Waiting<'a> {
+    opened: Opened<'a>,
+    /// The ids of its members, and of members of members that are written in place.
+    members: Vec<String>,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(mut opened: Opened<'a>) -> Self {
+        let mut members = Vec::new();
+        let parameters = opened.component.map_or(&[][..], |component| component.parameters);
+        for parameter in parameters.iter().filter(|parameter| parameter.kind == ParameterKind::Models) {
+            opened.fields.node(parameter.name).into_iter().for_each(|node| names(node, parameter.name, &mut members));
+        }
+        Self { opened, members }
+    }
+}
+
+/// The ids in a list of members.
+fn names(list: &Node, key: &str, found: &mut Vec<String>) {
+    let Content::List(nodes) = &list.content else { return };
+    for node in nodes {
+        match &node.content {
+            Content::Text(id) => found.push(id.clone()),
+            Content::Table(table) => {
+                table.0.get(key).into_iter().for_each(|entry| names(&entry.node, key, found));
+            }
+            _ => {}
+        }
+    }
+}
+
 impl Scope<'_> {
     /// Reads `use` and `id`; none if there is nothing to call the component by.
     pub(super) fn open<'a>(&mut self, kind: Kind, node: &'a Node) -> Option<Opened<'a>> {
@@ -49,11 +82,16 @@ impl Scope<'_> {
     }
 
     /// Reads the parameters of an opened component, and complains about the keys that are left.
-    pub(super) fn close(&mut self, mut opened: Opened<'_>, untrained: bool) -> Named<Chosen> {
+    pub(super) fn close(&mut self, opened: Opened<'_>, untrained: bool) -> Named<Chosen> {
+        self.close_among(&Peers::default(), opened, untrained)
+    }
+
+    /// The same for a component that may have models of the spec as members.
+    fn close_among(&mut self, peers: &Peers, mut opened: Opened<'_>, untrained: bool) -> Named<Chosen> {
         let component = opened.component;
         let read = |component| {
             let Opened { fields, id, .. } = &mut opened;
-            let reader = Reader { catalogue: self.catalogue, environment: self.environment, untrained };
+            let reader = Reader { catalogue: self.catalogue, environment: self.environment, untrained, peers };
             reader.component(component, id, fields, &mut self.diagnostics)
         };
         let item = component.and_then(read);
@@ -87,17 +125,61 @@ impl Scope<'_> {
         classes: Option<usize>,
         untrained: bool,
     ) -> Vec<Named<Arc<Chosen>>> {
-        let mut models = Vec::new();
-        for node in self.elements(top, key) {
-            let Some(opened) = self.open(Kind::Model, node) else { continue };
-            let Named { id, place, item } = self.close(opened, untrained);
-            if let Some(chosen) = &item {
-                self.check_model(chosen, &place, classes);
-            }
-            models.push(Named { id, place, item: item.map(Arc::new) });
+        let nodes = self.elements(top, key);
+        let mut waiting: Vec<(usize, Waiting<'_>)> = Vec::new();
+        for node in nodes {
+            let opened = self.open(Kind::Model, node);
+            waiting.extend(opened.map(Waiting::new).map(|model| (waiting.len(), model)));
         }
+        let ids = waiting.iter().map(|(_, model)| model.opened.id.clone()).collect();
+        let mut peers = Peers { ids, ..Peers::default() };
+        let mut models = Vec::new();
+        // Members first.
+        while !waiting.is_empty() {
+            let open: Vec<String> = waiting.iter().map(|(_, model)| model.opened.id.clone()).collect();
+            let (blocked, ready): (Vec<_>, Vec<_>) =
+                waiting.into_iter().partition(|(_, model)| model.members.iter().any(|member| open.contains(member)));
+            if ready.is_empty() {
+                models.extend(self.circular(blocked));
+                break;
+            }
+            for (index, Waiting { opened, .. }) in ready {
+                let Named { id, place, item } = self.close_among(&peers, opened, untrained);
+                if let Some(chosen) = &item {
+                    self.check_model(chosen, &place, classes);
+                }
+                let item = item.map(Arc::new);
+                peers.read.insert(id.clone(), item.clone());
+                models.push((index, Named { id, place, item }));
+            }
+            waiting = blocked;
+        }
+        models.sort_by_key(|(index, _)| *index);
+        let models: Vec<_> = models.into_iter().map(|(_, model)| model).collect();
         self.check_unique(key, &models, "give one of them another `id`");
         models
+    }
+
+    /// Complains about models that are members of themselves; the others of the list have such members.
+    fn circular(&mut self, blocked: Vec<(usize, Waiting<'_>)>) -> Vec<(usize, Named<Arc<Chosen>>)> {
+        for (_, model) in &blocked {
+            let mut reached: BTreeSet<&str> = model.members.iter().map(String::as_str).collect();
+            let further = |reached: &BTreeSet<&str>| {
+                let within = blocked.iter().filter(|(_, other)| reached.contains(other.opened.id.as_str()));
+                within.flat_map(|(_, other)| other.members.iter().map(String::as_str)).collect::<Vec<_>>()
+            };
+            for _ in &blocked {
+                let more = further(&reached);
+                reached.extend(more);
+            }
+            if reached.contains(model.opened.id.as_str()) {
+                let message = format!("the model `{}` is a member of itself", model.opened.id);
+                let help = "members are other models, which do not have it as a member in turn";
+                self.diagnostics.push(Diagnostic::at(&model.opened.place, message).help(help));
+            }
+        }
+        let named = |Waiting { opened, .. }| Named { id: opened.id, place: opened.place, item: None };
+        blocked.into_iter().map(|(index, model)| (index, named(model))).collect()
     }
 
     fn check_model(&mut self, model: &Chosen, place: &Place, classes: Option<usize>) {

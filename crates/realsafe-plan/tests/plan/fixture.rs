@@ -223,6 +223,18 @@ static CNN_RGB: Component = component(
     }),
 );
 
+/// A model that is made of others.
+static COMMITTEE: Component = component(
+    "committee",
+    &[parameter("members", ParameterKind::Models, Fallback::Required)],
+    Traits::Model(ModelTraits {
+        input: &|_| Ok([1, 8, 8]),
+        classes: &|_| Ok(10),
+        differentiable: true,
+        randomised: &|_| false,
+    }),
+);
+
 static PICTURES: Component = component(
     "pictures",
     &[parameter("split", ParameterKind::Choice(&["test", "train"]), Fallback::Value("test"))],
@@ -257,6 +269,7 @@ pub(crate) fn catalogue() -> Catalogue {
         &NOISE,
         &CNN,
         &CNN_RGB,
+        &COMMITTEE,
         &ORACLE,
         &PICTURES,
         &STANDARD,

@@ -363,3 +363,53 @@ fn shapes_are_followed_through_defenses() {
     assert_eq!(spec.defenses[0].gradient, GradientMode::Blocked);
     assert_eq!(training(&spec.resolved()).resolved(), spec.resolved());
 }
+
+/// A spec of two networks and what is appended.
+fn committee(more: &str) -> String {
+    let second = "[[model]]\nid = \"second\"\nuse = \"cnn\"\nweights = \"builtin:tiny\"\nfolded = false\n";
+    format!("{SMALL}\n{second}\n{more}")
+}
+
+#[test]
+fn members_of_models_are_found_wherever_they_stand_and_go_into_the_key() {
+    let outer = "[[model]]\nid = \"outer\"\nuse = \"committee\"\nmembers = [\"inner\", \"cnn\"]\n";
+    let inner = "[[model]]\nid = \"inner\"\nuse = \"committee\"\nmembers = [\"cnn\", \"second\"]\n";
+    let experiment = experiment(&committee(&format!("{outer}{inner}")), &[]);
+    let ids: Vec<&str> = experiment.models.iter().map(|model| model.id.as_str()).collect();
+    assert_eq!(ids, ["cnn", "second", "outer", "inner"], "in the order of the spec");
+    let parts: Vec<&str> = experiment.models[2].values.components().map(|part| part.id.as_str()).collect();
+    assert_eq!(parts, ["inner", "cnn", "second", "cnn"]);
+    let keys = |text: &str| -> Vec<String> {
+        let experiment = crate::fixture::experiment(text, &[]);
+        let outer = expand(&experiment, "cpu").into_iter().filter(|cell| cell.model.id == "outer");
+        outer.map(|cell| cell.key.to_string()).collect()
+    };
+    let text = committee(&format!("{outer}{inner}"));
+    assert_eq!(keys(&text), keys(&experiment.resolved()), "{}", experiment.resolved());
+    assert_eq!(keys(&text), keys(&text.replace("\"second\"", "\"another\"")), "what members are called");
+    assert_ne!(keys(&text), keys(&text.replace("folded = false", "folded = true")), "what members are");
+    assert_ne!(keys(&text), keys(&text.replace("[\"inner\", \"cnn\"]", "[\"cnn\", \"inner\"]")), "their order");
+}
+
+#[test]
+fn wrong_members_are_told() {
+    for (members, message) in [
+        ("[\"cnn\", \"secnd\"]", "this spec has no model `secnd`"),
+        ("[\"cnn\", \"outer\"]", "the model `outer` is a member of itself"),
+        (
+            "[\"cnn\", { use = \"committee\", members = [\"cnn\", \"outer\"] }]",
+            "the model `outer` is a member of itself",
+        ),
+        ("[\"cnn\"]", "`members` are at least two models"),
+        ("[\"cnn\", 3]", "the id of a model of this spec"),
+    ] {
+        let outer = format!("[[model]]\nid = \"outer\"\nuse = \"committee\"\nmembers = {members}\n");
+        let told = load(&committee(&outer), &[]).unwrap_err().render(false);
+        assert!(told.contains(message), "{told}");
+    }
+    let ring = "[[model]]\nid = \"a\"\nuse = \"committee\"\nmembers = [\"cnn\", \"b\"]\n\
+                [[model]]\nid = \"b\"\nuse = \"committee\"\nmembers = [\"cnn\", \"a\"]\n\
+                [[model]]\nid = \"c\"\nuse = \"committee\"\nmembers = [\"cnn\", \"a\"]\n";
+    let told = load(&committee(ring), &[]).unwrap_err().render(false);
+    assert_eq!(told.matches("is a member of itself").count(), 2, "{told}");
+}

@@ -123,7 +123,7 @@ fn parameter(described: &realsafe_host::Parameter) -> Parameter {
 pub(super) fn arguments(component: &realsafe_host::Component, values: &Values) -> Vec<Argument> {
     use realsafe_host::ParameterKind as Kind;
     let argument = |parameter: &realsafe_host::Parameter| match (values.get(&parameter.name), parameter.kind) {
-        (None | Some(Value::Component(_)), _) | (_, Kind::File) => Argument::Unset,
+        (None | Some(Value::Component(_) | Value::Components(_)), _) | (_, Kind::File) => Argument::Unset,
         (Some(Value::Flag(flag)), _) => Argument::Flag(*flag),
         (Some(Value::Count(count)), _) => Argument::Count(*count),
         (Some(Value::Number(number)), _) => Argument::Number(number.value()),

@@ -165,6 +165,7 @@ fn takes(kind: ParameterKind) -> String {
         ParameterKind::File => "file".to_owned(),
         ParameterKind::Loss => "loss".to_owned(),
         ParameterKind::Dataset => "dataset".to_owned(),
+        ParameterKind::Models => "ids of models of the spec, at least two".to_owned(),
     }
 }
 
