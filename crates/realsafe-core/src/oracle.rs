@@ -14,7 +14,7 @@ use crate::logits::read;
 use crate::pieces::{Piece, pieces};
 use crate::projection::{Distances, in_box};
 use crate::random::Purpose;
-use crate::{Batch, DefendedModel, Draws, Logits, Loss, Rows, Select, Stop, Tape};
+use crate::{Batch, DefendedModel, Draws, Logits, Loss, Model, Rows, Select, Stop, Tape};
 
 /// A network that an attack can ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl Oracle {
     /// What a cost in answers of the victim is in passes through networks.
     fn in_passes(&self, network: Network, cost: Cost) -> Cost {
         let passes = self.network(network).passes();
-        Cost { forwards: cost.forwards * passes, backwards: cost.backwards * passes, ..cost }
+        Cost { queries: cost.queries, ..cost.times(passes) }
     }
 
     /// Whether a sample's budget covers a cost in answers of the victim.
