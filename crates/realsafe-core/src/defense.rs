@@ -1,4 +1,4 @@
-//! Defenses that stand in front of a model, image in, image out, or around it.
+//! Defenses that stand in front of a model, image in, image out.
 
 use std::sync::Arc;
 
@@ -35,12 +35,6 @@ pub trait Defense: Send + Sync {
     fn smooth(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<4>, Stop> {
         self.forward(images, draws)
     }
-
-    /// The model that takes the place of what is behind the defense, of one that does more than to change images, whose
-    /// [`Defense::forward`] is not asked then: it asks what is behind several times, say, or judges its answer.
-    fn around(&self, _behind: &Arc<dyn Model>) -> Option<Arc<dyn Model>> {
-        None
-    }
 }
 
 /// The vector-Jacobian product of a function at `images`, from its autodiff.
@@ -66,16 +60,14 @@ pub struct DefendedModel {
 }
 
 impl DefendedModel {
-    /// Puts a stack of defenses in front of a model, or around it and what is in front of it.
+    /// Puts a stack of defenses in front of a model.
     pub fn new(model: Arc<dyn Model>, stack: Vec<(Arc<dyn Defense>, GradientMode)>) -> Self {
-        let bare = Self { model, stack: Vec::new() };
-        stack.into_iter().rev().fold(bare, |behind, layer| {
-            let whole = if behind.stack.is_empty() { behind.model.clone() } else { Arc::new(behind.clone()) };
-            match layer.0.around(&whole) {
-                Some(model) => Self { model, stack: Vec::new() },
-                None => Self { model: behind.model, stack: [vec![layer], behind.stack].concat() },
-            }
-        })
+        Self { model, stack }
+    }
+
+    /// How many passes through a network an answer is made of.
+    pub(crate) fn passes(&self) -> u64 {
+        self.model.passes()
     }
 
     /// The same model with [`Model::with_residual_decay`] behind the same defenses.
@@ -119,23 +111,5 @@ impl DefendedModel {
                 GradientMode::Blocked => Ok(input.zeros_like()),
             })
         }))
-    }
-}
-
-impl Model for DefendedModel {
-    fn passes(&self) -> u64 {
-        self.model.passes()
-    }
-
-    fn logits(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<2>, Stop> {
-        self.logits(images, draws)
-    }
-
-    fn forward(&self, images: Tensor<4>, draws: &Draws) -> Result<Tape, Stop> {
-        self.forward(images, draws)
-    }
-
-    fn with_residual_decay(&self, decay: f64) -> Option<Arc<dyn Model>> {
-        Some(Arc::new(self.with_residual_decay(decay)?))
     }
 }

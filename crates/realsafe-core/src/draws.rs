@@ -36,7 +36,7 @@ impl Draws {
         self.of_part(layer as u64)
     }
 
-    /// Those of one of many parts of a pass, such as one of the copies that a model makes of its images: independent of those of
+    /// Those of one of many parts of a pass, such as one member of an ensemble: independent of those of
     /// all other parts, and of parts of parts, for up to a million parts in three levels.
     pub fn of_part(&self, part: u64) -> Self {
         let step = |key: &StreamKey| (key.step << 20) + part + 1;

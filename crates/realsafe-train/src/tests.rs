@@ -404,6 +404,30 @@ fn max_mahalanobis_training_draws_features_to_centres() {
     }
 }
 
+/// What is proven must hold: no certified image is misclassified, as it is or under PGD.
+#[test]
+fn interval_training_certifies_what_no_attack_breaks() {
+    let (_folder, summary) = trained(&spec("digits-interval-bound-propagation.toml", &["training.epochs=20"]));
+    let (test, eps) = (digits("test"), 0.1);
+    let batch = batch(&test);
+    let share = |flags: &[bool]| flags.iter().filter(|flag| **flag).count() as f64 / flags.len() as f64;
+    let proven = |model: &dyn Model| {
+        model.certified(batch.images.clone(), &batch.labels, Norm::Linf, eps).expect("it has proofs").unwrap()
+    };
+    let model = digits_cnn(&summary.weights.display().to_string());
+    let adversary =
+        Adversary { norm: Norm::Linf, eps: eps as f32, steps: 20, step_size: 0.02, start: Start::Ball, warm_up: 0.0 };
+    let attacked = adversary.adversarials(model.clone(), &batch, Aim::Label).unwrap();
+    let logits = Logits::read(model.logits(attacked, &Draws::none(batch.labels.len())).unwrap()).unwrap();
+    let robust: Vec<bool> =
+        logits.predictions().iter().zip(&batch.labels).map(|(found, label)| *found == Some(*label)).collect();
+    let certified = proven(&*model);
+    assert!(certified.iter().zip(&robust).all(|(certified, robust)| *robust || !certified));
+    assert!(share(&certified) > 0.15, "{} of the images are certified, {} robust", share(&certified), share(&robust));
+    // A network that was not trained for it has no proofs.
+    assert!(share(&proven(&*digits_cnn("builtin:digits-standard"))) < 0.05);
+}
+
 #[test]
 fn interval_training_refuses_what_intervals_do_not_go_through() {
     let mut refused = spec("digits-interval-bound-propagation.toml", &[]);

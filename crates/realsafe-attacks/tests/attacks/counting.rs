@@ -1,7 +1,9 @@
 //! Who pays for what, and when a sample is done.
 
+use std::sync::Arc;
+
 use burn::tensor::Tensor;
-use realsafe_core::{Attack, Batch, Labels, Role, Rows, Samples, Select, Stop, Verdict, state};
+use realsafe_core::{Attack, Batch, Draws, Labels, Model, Role, Rows, Samples, Select, Stop, Verdict, state};
 use realsafe_plan::{Budget, Cost, Norm, Success};
 
 use crate::bench::{Setting, drive, linear_problem, run, run_on};
@@ -49,6 +51,34 @@ fn recorded_steps_hold_the_iterate_after_each() {
     for pair in recorded.chunks(2) {
         assert_eq!((pair[0].step, pair[1].step, pair[0].queries, pair[1].queries), (1, 4, 1, 4));
         assert!((pair[0].distance - 0.02).abs() < 1e-6 && (pair[1].distance - 0.08).abs() < 1e-6);
+    }
+}
+
+/// A model that needs three passes for an answer.
+struct Threefold(Arc<dyn Model>);
+
+impl Model for Threefold {
+    fn logits(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<2>, Stop> {
+        self.0.logits(images, draws)
+    }
+
+    fn passes(&self) -> u64 {
+        3
+    }
+}
+
+#[test]
+fn an_answer_costs_one_query_and_all_the_passes_that_it_takes() {
+    let (_, model, samples) = linear_problem();
+    let model: Arc<dyn Model> = Arc::new(Threefold(model));
+    let setting = Setting::untargeted(Norm::Linf, 0.4, Success::Last);
+    for judged in run(("bim", "steps = 20"), &model, &samples, &setting) {
+        assert_eq!(judged.spent, Cost { queries: 20, forwards: 60, backwards: 60 });
+    }
+    // Ten forward passes pay for three answers.
+    let setting = Setting { budget: Budget { forwards: Some(10), ..Budget::default() }, ..setting };
+    for judged in run(("bim", "steps = 20"), &model, &samples, &setting) {
+        assert_eq!(judged.spent, Cost { queries: 3, forwards: 9, backwards: 9 });
     }
 }
 
