@@ -20,6 +20,10 @@ pub(crate) type BuildAttack = &'static (dyn Fn(&Values, &AttackContext) -> Built
 pub(crate) type BuildDefense = &'static (dyn Fn(&Values, &Locations) -> Built<dyn Defense> + Send + Sync);
 /// Builds a model in evaluation state on a device, with the weights that the parameters name.
 pub(crate) type BuildModel = &'static (dyn Fn(&Values, &Locations, &Device) -> Built<dyn Model> + Send + Sync);
+/// Builds a model of its members.
+pub(crate) type BuildCombined = fn(&Values, Vec<Arc<dyn Model>>) -> Built<dyn Model>;
+/// Finds a member of a model, or says what is wrong with it.
+pub(crate) type FindMember<'a> = &'a dyn Fn(&Chosen) -> Result<Arc<dyn Model>, String>;
 /// Builds a loss.
 pub(crate) type BuildLoss = &'static (dyn Fn(&Values, &Locations) -> Built<dyn Loss> + Send + Sync);
 
@@ -58,7 +62,7 @@ pub struct CombinedModelEntry {
     /// Its description.
     pub component: Component,
     /// Builds it of its members.
-    pub build: fn(&Values, Vec<Arc<dyn Model>>) -> Built<dyn Model>,
+    pub build: BuildCombined,
 }
 
 /// A registered dataset.
@@ -233,7 +237,7 @@ impl Registry {
         chosen: &Chosen,
         locations: &Locations,
         device: &Device,
-        member: &dyn Fn(&Chosen) -> Result<Arc<dyn Model>, String>,
+        member: FindMember<'_>,
     ) -> Built<dyn Model> {
         let combined = inventory::iter::<CombinedModelEntry>().find(|entry| entry.component == *chosen.component);
         if let Some(combined) = combined {

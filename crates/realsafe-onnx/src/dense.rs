@@ -41,7 +41,7 @@ impl<K: Basic> Dense<K> {
     }
 
     /// The same values, seen with a static rank.
-    pub(crate) fn to_static<const D: usize>(self, dims: [usize; D]) -> Tensor<D, K> {
+    pub(crate) fn into_static<const D: usize>(self, dims: [usize; D]) -> Tensor<D, K> {
         self.tensor.reshape(dims)
     }
 

@@ -68,6 +68,7 @@ impl Node {
 
 /// A setting of a node.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are few, and they live while the file is read")]
 enum Attribute {
     Integer(i64),
     Float(f64),

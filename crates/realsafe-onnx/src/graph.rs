@@ -26,6 +26,7 @@ struct Step {
     outputs: Vec<Option<usize>>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there are few, one per input of a node")]
 enum Operand {
     Constant(Value),
     /// A slot that is read for the last time, or again later.

@@ -158,7 +158,7 @@ impl Onnx {
             let output = &self.interface.output;
             return Err(format!("`{output}` has the shape {shape:?} for {rows} images and {classes} classes"));
         }
-        Ok(logits.to_static([rows, classes]))
+        Ok(logits.into_static([rows, classes]))
     }
 
     fn all(&self, images: Tensor<4>) -> Result<Tensor<2>, String> {

@@ -89,8 +89,8 @@ pub(super) fn convolution(call: &Call<'_>) -> Result<Vec<Value>, String> {
     }
     let windows = Windows::read(call.node, [filter[2], filter[3]], [image[2], image[3]])?;
     let options = ConvOptions::new_with_padding(windows.strides, windows.pads, windows.dilations, groups);
-    let bias = call.optional_dense(2).map(|bias| bias.to_static([filter[0]]));
-    let result = conv2d(x.to_static(image), weight.to_static(filter), bias, options);
+    let bias = call.optional_dense(2).map(|bias| bias.into_static([filter[0]]));
+    let result = conv2d(x.into_static(image), weight.into_static(filter), bias, options);
     one(restored(Dense::from_static(result), rank))
 }
 

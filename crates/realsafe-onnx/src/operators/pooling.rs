@@ -19,7 +19,7 @@ pub(super) fn maximum(call: &Call<'_>) -> Results {
         .with_padding_pairs(windows.pads)
         .with_dilation(windows.dilations)
         .with_ceil_mode(call.node.integer("ceil_mode") == Some(1));
-    one(restored(Dense::from_static(max_pool2d(x.to_static(image), options)), rank))
+    one(restored(Dense::from_static(max_pool2d(x.into_static(image), options)), rank))
 }
 
 pub(super) fn average(call: &Call<'_>) -> Results {
@@ -34,7 +34,7 @@ pub(super) fn average(call: &Call<'_>) -> Results {
         .with_padding_pairs(windows.pads)
         .with_count_include_pad(call.node.integer("count_include_pad") == Some(1))
         .with_ceil_mode(call.node.integer("ceil_mode") == Some(1));
-    one(restored(Dense::from_static(avg_pool2d(x.to_static(image), options)), rank))
+    one(restored(Dense::from_static(avg_pool2d(x.into_static(image), options)), rank))
 }
 
 pub(super) fn global_maximum(call: &Call<'_>) -> Results {

@@ -33,7 +33,7 @@ fn with_matrix(a: Dense, matrix: Dense, images: usize) -> Dense {
     let (shape, weights) = (a.shape(), matrix.shape());
     let features = weights[0];
     let rows: usize = shape[..shape.len() - 1].iter().product();
-    let product = by_rows(a.to_static([rows, features]), matrix.to_static([features, weights[1]]), images);
+    let product = by_rows(a.into_static([rows, features]), matrix.into_static([features, weights[1]]), images);
     Dense::from_static(product).reshape(&[&shape[..shape.len() - 1], &weights[1..]].concat())
 }
 

@@ -48,8 +48,8 @@ pub(super) fn find(operator: &str) -> Option<Run> {
                 },
             )
         },
-        "Softmax" => |call| softmax(call, |x, axis| activation::softmax(x, axis)),
-        "LogSoftmax" => |call| softmax(call, |x, axis| activation::log_softmax(x, axis)),
+        "Softmax" => |call| softmax(call, activation::softmax),
+        "LogSoftmax" => |call| softmax(call, activation::log_softmax),
         _ => return None,
     };
     Some(run)

@@ -29,7 +29,6 @@ use crate::{Catalogue, Environment, Experiment, TrainingSpec};
 
 /// What a spec describes.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one per file, and it is taken apart at once")]
 pub enum Document {
     /// An experiment.
     Experiment(Experiment),
