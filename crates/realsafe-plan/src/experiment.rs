@@ -212,11 +212,22 @@ pub enum Metric {
     SuccessRate,
     /// The median distance of the adversarials.
     MedianDistance,
+    /// The mean number of queries, of all samples.
+    MeanQueries,
+    /// The mean number of queries, of the initially correct samples that are broken.
+    MeanQueriesOfSuccesses,
 }
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 4] = [Self::RobustAccuracy, Self::CleanAccuracy, Self::SuccessRate, Self::MedianDistance];
+    pub const ALL: [Self; 6] = [
+        Self::RobustAccuracy,
+        Self::CleanAccuracy,
+        Self::SuccessRate,
+        Self::MedianDistance,
+        Self::MeanQueries,
+        Self::MeanQueriesOfSuccesses,
+    ];
 
     /// The word that specs and reports use.
     pub const fn name(self) -> &'static str {
@@ -225,7 +236,14 @@ impl Metric {
             Self::CleanAccuracy => "clean-accuracy",
             Self::SuccessRate => "success-rate",
             Self::MedianDistance => "median-distance",
+            Self::MeanQueries => "mean-queries",
+            Self::MeanQueriesOfSuccesses => "mean-queries-of-successes",
         }
+    }
+
+    /// Whether it is a share of the samples.
+    pub const fn is_rate(self) -> bool {
+        matches!(self, Self::RobustAccuracy | Self::CleanAccuracy | Self::SuccessRate)
     }
 }
 
@@ -249,6 +267,8 @@ pub enum Claim {
         other: Selector,
         /// The radius from which on it holds; none for all.
         from_eps: Option<Number>,
+        /// What the other one is multiplied by; 1 for rates.
+        factor: f64,
         /// By how much it must be larger or smaller.
         margin: f64,
     },

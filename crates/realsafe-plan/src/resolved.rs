@@ -289,12 +289,13 @@ fn expectation(text: &mut String, expectation: &Expectation) {
                 line(text, "samples", &integer(*samples));
             }
         }
-        Claim::Order { relation, other, from_eps, margin } => {
+        Claim::Order { relation, other, from_eps, factor, margin } => {
             let other = selector(other).into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
             line(text, relation.name(), &Toml::Table(other));
             if let Some(eps) = from_eps {
                 line(text, "from-eps", &number(eps));
             }
+            line(text, "factor", &Toml::Float(*factor));
             line(text, "margin", &Toml::Float(*margin));
         }
     }

@@ -358,6 +358,7 @@ fn expectation() -> Value {
             ("above", other("The quantity is above that of these cells.")),
             ("below", other("The quantity is below that of these cells.")),
             ("from-eps", described("The radius from which on the ordering holds.", number(0.0, f64::INFINITY))),
+            ("factor", described("What the other quantity is multiplied by first.", number(0.0, f64::INFINITY))),
             ("margin", described("By how much it must be above or below.", number(0.0, f64::INFINITY))),
             ("source", described("Where it is published.", text())),
         ]

@@ -1,7 +1,7 @@
 //! Rates, medians and comparisons, with the uncertainty that comes from having seen only some samples.
 
 /// The 97.5 % quantile of the normal distribution, for two-sided intervals and tests at 95 %.
-const QUANTILE: f64 = 1.959_963_984_540_054;
+pub(crate) const QUANTILE: f64 = 1.959_963_984_540_054;
 
 /// The 95 % Wilson score interval of a rate (Wilson 1927); everything is possible when nothing was seen.
 pub(crate) fn wilson(successes: f64, total: u64) -> (f64, f64) {
@@ -35,6 +35,11 @@ pub(crate) fn deviation(values: &[f64]) -> Option<f64> {
     let middle = mean(values).filter(|_| values.len() > 1)?;
     let squares: f64 = values.iter().map(|value| (value - middle).powi(2)).sum();
     Some((squares / (values.len() - 1) as f64).sqrt())
+}
+
+/// The standard error of the mean; none of fewer than two values.
+pub(crate) fn mean_error(values: &[f64]) -> Option<f64> {
+    deviation(values).map(|deviation| deviation / (values.len() as f64).sqrt())
 }
 
 /// The median, where infinite values are larger than all others; none of nothing.

@@ -217,7 +217,7 @@ pub(crate) struct Compared {
 
 /// Puts an expectation into words.
 pub(crate) fn compare(row: &ExpectationRow) -> Compared {
-    let is_rate = row.metric != "median-distance";
+    let is_rate = !["median-distance", "mean-queries", "mean-queries-of-successes"].contains(&row.metric.as_str());
     let number = |value: f64| if is_rate { percent(value) } else { format!("{value:.4}") };
     let published = row.published.map(number).unwrap_or_default();
     let expected = match row.claim.as_str() {

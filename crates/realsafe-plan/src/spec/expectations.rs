@@ -95,7 +95,7 @@ impl Scope<'_> {
     }
 
     fn value_claim(&mut self, value: &Node, metric: Metric, fields: &mut Fields<'_>) -> Option<Claim> {
-        let most = if metric == Metric::MedianDistance { f64::INFINITY } else { 1.0 };
+        let most = if metric.is_rate() { 1.0 } else { f64::INFINITY };
         let within = |node| fields::number_within(node, 0.0, most).map(|number| number.value());
         let value = fields::read(value, within, &mut self.diagnostics);
         let tolerance = fields.required("tolerance", &mut self.diagnostics);
@@ -115,6 +115,7 @@ impl Scope<'_> {
     ) -> Option<Claim> {
         let margin = |node| fields::number_within(node, 0.0, f64::INFINITY).map(|number| number.value());
         let margin = fields.read("margin", margin, &mut self.diagnostics).unwrap_or(0.0);
+        let factor = self.factor(metric, fields)?;
         let from = fields.node("from-eps");
         let mut inner = Fields::of(other, &mut self.diagnostics)?;
         let combined = Written::read(&mut inner).or(written.clone());
@@ -123,7 +124,20 @@ impl Scope<'_> {
         let threat = subjects.axes.threats.iter().find(|threat| Some(&threat.id) == other.threat.as_ref());
         let scale = threat.and_then(|threat| threat.item.as_ref()).map_or(1.0, |read| read.scale);
         let from_eps = from.and_then(|node| fields::read(node, fields::number, &mut self.diagnostics));
-        Some(Claim::Order { relation, other, from_eps: from_eps.map(|eps| scaled(eps, scale)), margin })
+        Some(Claim::Order { relation, other, from_eps: from_eps.map(|eps| scaled(eps, scale)), factor, margin })
+    }
+
+    /// What the other quantity is multiplied by.
+    fn factor(&mut self, metric: Metric, fields: &mut Fields<'_>) -> Option<f64> {
+        let Some(node) = fields.node("factor") else { return Some(1.0) };
+        if metric.is_rate() {
+            let message = format!("`{}` is compared without a factor", metric.name());
+            self.diagnostics
+                .push(Diagnostic::at(&node.place, message).help("say by how much it must be above or below: `margin`"));
+            return None;
+        }
+        let within = |node| fields::number_within(node, 0.0, f64::INFINITY).map(|number| number.value());
+        fields::read(node, within, &mut self.diagnostics)
     }
 
     /// Completes a selector; `exact` ones mean a single number, so that a list of eps leaves a choice to make.

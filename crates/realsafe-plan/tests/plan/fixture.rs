@@ -441,6 +441,7 @@ attack = "boundary"
 threat = "l2-rms"
 metric = "median-distance"
 below = { model = "standard", stack = "jpeg-75" }
+factor = 0.8
 
 [[figure]]
 x-axis = "eps"

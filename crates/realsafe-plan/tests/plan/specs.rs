@@ -50,11 +50,15 @@ fn expectations_are_completed() {
     let [value, order, clean, distance] = expectations.as_slice() else { panic!("{expectations:?}") };
     assert_eq!(value.selector.eps.as_ref().unwrap().text(), "8/255");
     assert_eq!(value.claim, Claim::Value { value: 0.5, tolerance: 0.02, samples: Some(10_000) });
-    let Claim::Order { relation: Relation::Above, other, from_eps, margin } = &order.claim else { panic!("{order:?}") };
-    assert_eq!((other.model.as_str(), &other.attack, *margin), ("other", &Aim::WorstCase, 0.01));
+    let Claim::Order { relation: Relation::Above, other, from_eps, factor, margin } = &order.claim else {
+        panic!("{order:?}")
+    };
+    assert_eq!((other.model.as_str(), &other.attack, *factor, *margin), ("other", &Aim::WorstCase, 1.0, 0.01));
     assert_eq!(from_eps.as_ref().unwrap().value(), 0.1);
     assert_eq!((&clean.selector.attack, &clean.selector.threat), (&Aim::Clean, &None));
-    let Claim::Order { relation: Relation::Below, other, .. } = &distance.claim else { panic!("{distance:?}") };
+    let Claim::Order { relation: Relation::Below, other, factor: 0.8, .. } = &distance.claim else {
+        panic!("{distance:?}")
+    };
     assert_eq!((other.stack.as_str(), distance.selector.stack.as_str(), &other.eps), ("jpeg-75", "none", &None));
 }
 

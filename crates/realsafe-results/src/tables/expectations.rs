@@ -4,7 +4,7 @@
 //!
 //! - `pass`: within the stated tolerance; the ordering holds.
 //! - `within-error`: outside the tolerance, but within two standard errors, from our number of samples and the published
-//!   one where it is known; for medians, within the 95 % interval of ours.
+//!   one where it is known; for distances and queries, within the 95 % interval of ours.
 //! - `unclear`: the ordering is violated, but not significantly at 95 % on the same samples.
 //! - `fail`: neither.
 //! - `missing`: the cells are not all there.
@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use super::group::{Judged, Rate};
 use super::summary::{Entry, WORST_CASE};
-use crate::statistics::{Paired, deviation, mean, median, median_interval, rate_error};
+use crate::statistics::{Paired, QUANTILE, deviation, mean, mean_error, median, median_interval, rate_error};
 
 /// How a measurement compares with what was expected, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -106,7 +106,7 @@ pub(crate) fn expectation_rows(experiment: &Experiment, entries: &[Entry]) -> Ve
                 let measured = Measured::of(&select(entries, selector), *metric);
                 vec![value_row(blank, *value, *tolerance, *samples, measured.as_ref())]
             }
-            Claim::Order { relation, other, from_eps, margin } => {
+            Claim::Order { relation, other, from_eps, factor, margin } => {
                 let blank = ExpectationRow { claim: relation.name().to_owned(), tolerance: *margin, ..blank };
                 let radii = radii(experiment, selector, *metric, from_eps.as_ref());
                 let row = |eps: Option<Number>| {
@@ -114,7 +114,8 @@ pub(crate) fn expectation_rows(experiment: &Experiment, entries: &[Entry]) -> Ve
                         eps: selector.eps.clone().or(eps.clone()),
                         ..selector.clone()
                     };
-                    order_row(blank.clone(), [&at(selector), &at(other)], *relation, *margin, *metric, entries)
+                    let order = Order { relation: *relation, factor: *factor, margin: *margin, metric: *metric };
+                    order_row(blank.clone(), [&at(selector), &at(other)], order, entries)
                 };
                 radii.into_iter().map(row).collect()
             }
@@ -184,8 +185,14 @@ fn answer(judged: &Judged, metric: Metric) -> Option<Option<f64>> {
         Metric::SuccessRate => {
             (judged.clean_answer() != Some(false)).then(|| judged.robust_share().map(|share| 1.0 - share))
         }
-        Metric::MedianDistance => None,
+        Metric::MedianDistance | Metric::MeanQueries | Metric::MeanQueriesOfSuccesses => None,
     }
+}
+
+/// The queries of a sample; none where they do not count.
+fn queries(judged: &Judged, metric: Metric) -> Option<f64> {
+    let success = judged.broken == Some(true) && judged.clean_answer() == Some(true);
+    (success || metric == Metric::MeanQueries).then_some(judged.queries as f64)
 }
 
 /// A quantity over all seeds.
@@ -220,9 +227,20 @@ impl Measured {
             let ((low, high), middle) = (median_interval(&distances)?, median(&distances)?);
             return Some(Self { bounds: (middle, middle), low, high, error: None });
         }
+        if matches!(metric, Metric::MeanQueries | Metric::MeanQueriesOfSuccesses) {
+            let queries: Vec<f64> = entry.judged.iter().filter_map(|judged| queries(judged, metric)).collect();
+            let (middle, half) = (mean(&queries)?, QUANTILE * mean_error(&queries).unwrap_or(f64::INFINITY));
+            return Some(Self { bounds: (middle, middle), low: middle - half, high: middle + half, error: None });
+        }
         let rate = Rate::of_shares(entry.judged.iter().filter_map(|judged| answer(judged, metric)));
         let (bounds, (low, high)) = (rate.bounds()?, rate.interval()?);
         Some(Self { bounds, low, high, error: Some(rate_error(f64::midpoint(bounds.0, bounds.1), rate.total)) })
+    }
+
+    /// The same, multiplied by a factor that is 1 for rates.
+    fn scaled(self, factor: f64) -> Self {
+        let Self { bounds, low, high, error } = self;
+        Self { bounds: (factor * bounds.0, factor * bounds.1), low: factor * low, high: factor * high, error }
     }
 
     /// The value, unless errors leave it open.
@@ -273,34 +291,44 @@ fn value_row(
     }
 }
 
-fn order_row(
-    blank: ExpectationRow,
-    selectors: [&Selector; 2],
+/// What an ordering says of two quantities.
+#[derive(Clone, Copy)]
+struct Order {
     relation: Relation,
+    /// What the other one is multiplied by.
+    factor: f64,
     margin: f64,
     metric: Metric,
-    entries: &[Entry],
-) -> ExpectationRow {
+}
+
+fn order_row(blank: ExpectationRow, selectors: [&Selector; 2], order: Order, entries: &[Entry]) -> ExpectationRow {
+    let Order { relation, factor, margin, metric } = order;
     let selected = selectors.map(|selector| select(entries, selector));
-    let measured = [Measured::of(&selected[0], metric), Measured::of(&selected[1], metric)];
+    let measured =
+        [Measured::of(&selected[0], metric), Measured::of(&selected[1], metric).map(|other| other.scaled(factor))];
     let [eps, other] = [selectors[0], selectors[1]].map(about);
     let seed = other.seed.map(|seed| seed.to_string()).unwrap_or_default();
     let parts = [other.model, other.defense, other.attack, other.threat, other.eps, seed];
     let blank = ExpectationRow {
         eps: eps.eps,
-        other: parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" "),
+        other: [if factor == 1.0 { String::new() } else { format!("{factor} ×") }]
+            .into_iter()
+            .chain(parts)
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(" "),
         ..blank
     };
     let [Some(own), Some(other)] = &measured else {
         return ExpectationRow { verdict: Some(Verdict::Missing), ..blank };
     };
     let (larger, smaller) = match relation {
-        Relation::Above => ((own, &selected[0]), (other, &selected[1])),
-        Relation::Below => ((other, &selected[1]), (own, &selected[0])),
+        Relation::Above => ((own, &selected[0], 1.0), (other, &selected[1], factor)),
+        Relation::Below => ((other, &selected[1], factor), (own, &selected[0], 1.0)),
     };
     let verdict = if larger.0.bounds.0 - smaller.0.bounds.1 >= margin - 1e-12 {
         Verdict::Pass
-    } else if is_significantly_below(larger.1, smaller.1, margin, metric) {
+    } else if is_significantly_below((larger.1, larger.2), (smaller.1, smaller.2), margin, metric) {
         Verdict::Fail
     } else {
         Verdict::Unclear
@@ -316,26 +344,46 @@ fn order_row(
     }
 }
 
-/// Whether the quantity of `larger` minus that of `smaller` falls short of a margin on the same samples by more than
-/// chance explains. Medians are compared by the signs of the differences.
-fn is_significantly_below(larger: &[&Entry], smaller: &[&Entry], margin: f64, metric: Metric) -> bool {
+/// Whether the quantity of `larger` minus that of `smaller`, each times its factor, falls short of a margin on the same
+/// samples by more than chance explains. Medians are compared by the signs of the differences, means by their standard error.
+fn is_significantly_below(larger: (&[&Entry], f64), smaller: (&[&Entry], f64), margin: f64, metric: Metric) -> bool {
+    let seeds = larger.0.len().max(1);
     let mut paired = Paired::default();
-    for (larger, smaller) in larger.iter().zip(smaller) {
-        let partners: BTreeMap<u32, &Judged> = smaller.judged.iter().map(|judged| (judged.sample, judged)).collect();
-        for first in &larger.judged {
+    let mut differences = Vec::new();
+    for (first_entry, second_entry) in larger.0.iter().zip(smaller.0) {
+        let partners: BTreeMap<u32, &Judged> =
+            second_entry.judged.iter().map(|judged| (judged.sample, judged)).collect();
+        for first in &first_entry.judged {
             let Some(second) = partners.get(&first.sample) else {
                 continue;
             };
-            if metric == Metric::MedianDistance {
-                let difference = first.distance - second.distance;
-                paired.add(f64::from(u8::from(difference > margin)), f64::from(u8::from(difference < margin)));
-            } else if let (Some(Some(first)), Some(Some(second))) = (answer(first, metric), answer(second, metric)) {
-                paired.add(first, second);
+            match metric {
+                Metric::MedianDistance => {
+                    let difference = larger.1 * first.distance - smaller.1 * second.distance;
+                    paired.add(f64::from(u8::from(difference > margin)), f64::from(u8::from(difference < margin)));
+                }
+                Metric::MeanQueries | Metric::MeanQueriesOfSuccesses => {
+                    if let (Some(first), Some(second)) = (queries(first, metric), queries(second, metric)) {
+                        differences.push(larger.1 * first - smaller.1 * second);
+                    }
+                }
+                _ => {
+                    if let (Some(Some(first)), Some(Some(second))) = (answer(first, metric), answer(second, metric)) {
+                        paired.add(first, second);
+                    }
+                }
             }
         }
     }
-    let margin = if metric == Metric::MedianDistance { 0.0 } else { margin };
-    paired.divided(larger.len().max(1) as u64).significantly_below(margin)
+    match metric {
+        Metric::MeanQueries | Metric::MeanQueriesOfSuccesses => {
+            // The images are the same for all seeds, so that their share of the error does not shrink.
+            let error = mean_error(&differences).map(|error| error * (seeds as f64).sqrt());
+            mean(&differences).zip(error).is_some_and(|(mean, error)| margin - mean > QUANTILE * error)
+        }
+        Metric::MedianDistance => paired.divided(seeds as u64).significantly_below(0.0),
+        _ => paired.divided(seeds as u64).significantly_below(margin),
+    }
 }
 
 #[cfg(test)]

@@ -88,3 +88,40 @@ fn orderings_may_begin_at_an_eps() {
     assert_eq!((row.eps.as_str(), row.other.as_str()), ("1/4", "plain none step linf 1/4"));
     assert_eq!((row.published, row.measured, row.claim.as_str()), (Some(10.0 / 12.0), Some(1.0), "above"));
 }
+
+#[test]
+fn queries_are_compared_by_their_means() {
+    let entry = |queries: [u64; 4]| {
+        let plan = plan(&[r#"
+            experiment = { id = "order" }
+            data = { use = "dots", samples = 4 }
+            model = [{ use = "net" }]
+            threat = { norm = "linf", eps = "1/8" }
+            attack = [{ use = "step" }]
+        "#]);
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let mut record = record_of(0, "bbbr");
+        for (outcome, queries) in record.outcomes.iter_mut().zip(queries) {
+            outcome.spent.queries = queries;
+        }
+        store.put(&plan.cells[0], &record).unwrap();
+        let groups = Group::load(&plan.cells.iter().collect::<Vec<_>>(), &store).unwrap();
+        entries(&groups, |_| Vec::new()).remove(0)
+    };
+    let (many, few, spread) = (entry([100, 110, 120, 130]), entry([90, 90, 100, 100]), entry([10, 10, 10, 430]));
+    let mean = |entry| Measured::of(&[entry], Metric::MeanQueries).unwrap();
+    assert_eq!((mean(&many).value(), mean(&spread).value()), (Some(115.0), Some(115.0)));
+    let successes = Measured::of(&[&many], Metric::MeanQueriesOfSuccesses).unwrap();
+    assert_eq!(successes.value(), Some(110.0), "the last one is robust");
+    // The differences are 10, 20, 20 and 30: 20 ± 4.
+    let below = |larger, smaller, factor, margin| {
+        is_significantly_below((&[larger], factor), (&[smaller], 1.0), margin, Metric::MeanQueries)
+    };
+    assert!(!below(&many, &few, 1.0, 0.0));
+    assert!(!below(&many, &few, 1.0, 20.0));
+    assert!(below(&many, &few, 1.0, 30.0));
+    assert!(below(&few, &many, 1.0, 0.0));
+    assert!(below(&many, &few, 0.5, 0.0));
+    assert!(!below(&spread, &many, 1.0, 10.0), "one sample of four proves nothing");
+}
