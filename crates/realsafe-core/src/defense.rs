@@ -1,4 +1,4 @@
-//! Defenses that stand in front of a model, image in, image out.
+//! Defenses that stand in front of a model, image in, image out, or around it.
 
 use std::sync::Arc;
 
@@ -35,6 +35,13 @@ pub trait Defense: Send + Sync {
     fn smooth(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<4>, Stop> {
         self.forward(images, draws)
     }
+
+    /// The model that takes the place of all that is behind the defense, where it does more than change images: it asks
+    /// what is behind several times, say, or judges its answers. [`Defense::forward`] is not asked then, and the model sees
+    /// to the gradient mode itself, except that [`GradientMode::Blocked`] is seen to for it.
+    fn around(&self, _behind: &Arc<dyn Model>, _gradient: GradientMode) -> Option<Arc<dyn Model>> {
+        None
+    }
 }
 
 /// The vector-Jacobian product of a function at `images`, from its autodiff.
@@ -60,37 +67,45 @@ pub struct DefendedModel {
 }
 
 impl DefendedModel {
-    /// Puts a stack of defenses in front of a model.
+    /// Puts a stack of defenses in front of a model, or around it and those that are between.
     pub fn new(model: Arc<dyn Model>, stack: Vec<(Arc<dyn Defense>, GradientMode)>) -> Self {
-        Self { model, stack }
-    }
-
-    /// How many passes through a network an answer is made of.
-    pub(crate) fn passes(&self) -> u64 {
-        self.model.passes()
+        let bare = Self { model, stack: Vec::new() };
+        stack.into_iter().rev().fold(bare, |mut behind, layer| {
+            let (defense, gradient) = &layer;
+            let whole = if behind.stack.is_empty() { Arc::clone(&behind.model) } else { Arc::new(behind.clone()) };
+            match defense.around(&whole, *gradient) {
+                Some(model) if *gradient == GradientMode::Blocked => {
+                    Self { model: Arc::new(Blocked(model)), stack: Vec::new() }
+                }
+                Some(model) => Self { model, stack: Vec::new() },
+                None => {
+                    behind.stack.insert(0, layer);
+                    behind
+                }
+            }
+        })
     }
 
     /// The same model with [`Model::with_residual_decay`] behind the same defenses.
     pub fn with_residual_decay(&self, decay: f64) -> Option<Self> {
         Some(Self { model: self.model.with_residual_decay(decay)?, stack: self.stack.clone() })
     }
+}
 
-    /// The logits `[n, classes]` of images, without a tape.
-    ///
-    /// # Errors
-    /// What failed, where model or defenses are not part of the program.
-    pub fn logits(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<2>, Stop> {
+impl Model for DefendedModel {
+    fn passes(&self) -> u64 {
+        self.model.passes()
+    }
+
+    fn logits(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<2>, Stop> {
         let mut layers = self.stack.iter().enumerate();
         let seen =
             layers.try_fold(images, |images, (layer, (defense, _))| defense.forward(images, &draws.of_layer(layer)))?;
         self.model.logits(seen, &draws.of_layer(self.stack.len()))
     }
 
-    /// The logits of images, with the way back through the model and the gradients that the defenses give.
-    ///
-    /// # Errors
-    /// What failed, where model or defenses are not part of the program.
-    pub fn forward(&self, images: Tensor<4>, draws: &Draws) -> Result<Tape, Stop> {
+    /// The way back goes through the model and the gradients that the defenses give.
+    fn forward(&self, images: Tensor<4>, draws: &Draws) -> Result<Tape, Stop> {
         let mut inputs = Vec::with_capacity(self.stack.len());
         let mut seen = images;
         for (layer, (defense, _)) in self.stack.iter().enumerate() {
@@ -111,5 +126,142 @@ impl DefendedModel {
                 GradientMode::Blocked => Ok(input.zeros_like()),
             })
         }))
+    }
+    fn with_residual_decay(&self, decay: f64) -> Option<Arc<dyn Model>> {
+        Some(Arc::new(self.with_residual_decay(decay)?))
+    }
+}
+
+/// A model that answers, but gives attackers zeros for gradients.
+struct Blocked(Arc<dyn Model>);
+
+impl Model for Blocked {
+    fn passes(&self) -> u64 {
+        self.0.passes()
+    }
+
+    fn logits(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<2>, Stop> {
+        self.0.logits(images, draws)
+    }
+
+    fn forward(&self, images: Tensor<4>, draws: &Draws) -> Result<Tape, Stop> {
+        let nothing = images.zeros_like();
+        Ok(Tape::new(self.0.logits(images, draws)?, |_| Ok(nothing)))
+    }
+
+    fn with_residual_decay(&self, decay: f64) -> Option<Arc<dyn Model>> {
+        Some(Arc::new(Self(self.0.with_residual_decay(decay)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use rand::RngExt;
+
+    use super::*;
+    use crate::random::Purpose;
+
+    /// One logit, the sum of all pixels times three, and one the sum of what each row draws.
+    struct Network;
+
+    impl Model for Network {
+        fn logits(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<2>, Stop> {
+            let [rows, ..] = images.dims();
+            let drawn: Vec<f32> = (0..rows).map(|row| draws.stream(row).random()).collect();
+            let drawn = Tensor::<1>::from_floats(drawn.as_slice(), &images.device()).reshape([rows, 1]);
+            let drawn = if images.is_tracked() { drawn.autodiff() } else { drawn };
+            Ok(Tensor::cat(vec![images.flatten::<2>(1, 3).sum_dim(1) * 3.0, drawn], 1))
+        }
+    }
+
+    /// Adds to every pixel.
+    struct Adds(f64);
+
+    impl Defense for Adds {
+        fn forward(&self, images: Tensor<4>, _: &Draws) -> Result<Tensor<4>, Stop> {
+            Ok(images + self.0)
+        }
+    }
+
+    /// Asks what is behind for the image and for twice the image, and adds the answers.
+    struct AsksTwice;
+
+    impl Defense for AsksTwice {
+        fn forward(&self, images: Tensor<4>, _: &Draws) -> Result<Tensor<4>, Stop> {
+            Ok(images)
+        }
+
+        fn around(&self, behind: &Arc<dyn Model>, _: GradientMode) -> Option<Arc<dyn Model>> {
+            Some(Arc::new(Twice(Arc::clone(behind))))
+        }
+    }
+
+    struct Twice(Arc<dyn Model>);
+
+    impl Model for Twice {
+        fn passes(&self) -> u64 {
+            2 * self.0.passes()
+        }
+
+        fn logits(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<2>, Stop> {
+            let once = self.0.logits(images.clone(), &draws.of_part(0))?;
+            Ok(once + self.0.logits(images * 2.0, &draws.of_part(1))?)
+        }
+    }
+
+    fn stack(gradient: GradientMode, depth: usize) -> DefendedModel {
+        let mut stack: Vec<(Arc<dyn Defense>, GradientMode)> = vec![(Arc::new(Adds(1.0)), GradientMode::Exact)];
+        for _ in 0..depth {
+            stack.push((Arc::new(AsksTwice), gradient));
+            stack.push((Arc::new(Adds(10.0)), GradientMode::Exact));
+        }
+        DefendedModel::new(Arc::new(Network), stack)
+    }
+
+    fn ask(model: &DefendedModel) -> (Vec<f32>, Vec<f32>) {
+        let images = Tensor::<1>::from_floats([0.5, 0.25], &Device::flex()).reshape([2, 1, 1, 1]);
+        let draws = Draws::new(3, Purpose::Defense, [(7, 0), (8, 0)]);
+        let plain = read(model.logits(images.clone(), &draws).unwrap());
+        let tape = model.forward(images, &draws).unwrap();
+        assert_eq!(read(tape.logits.clone()), plain);
+        let cotangents = Tensor::<1>::from_floats([1.0, 0.0, 1.0, 0.0], &Device::flex()).reshape([2, 2]);
+        (plain, read(tape.pull(cotangents).unwrap()))
+    }
+
+    fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+        crate::read(tensor).unwrap()
+    }
+
+    #[test]
+    fn what_stands_around_asks_all_that_is_behind_it_and_pays_for_it() {
+        let model = stack(GradientMode::Exact, 1);
+        assert_eq!(model.passes(), 2);
+        let (logits, gradient) = ask(&model);
+        // 3 ((x + 1) + 10) + 3 (2 (x + 1) + 10)
+        assert_eq!([logits[0], logits[2]], [73.5, 71.25]);
+        assert_eq!(gradient, [9.0, 9.0]);
+        let (blocked, nothing) = ask(&stack(GradientMode::Blocked, 1));
+        assert_eq!((blocked, nothing), (logits, vec![0.0; 2]));
+        assert_eq!(stack(GradientMode::Exact, 3).passes(), 8);
+    }
+
+    #[test]
+    fn parts_of_parts_draw_numbers_of_their_own() {
+        fn draw(model: &dyn Fn(&Draws) -> f32, draws: &Draws, depth: u32, seen: &mut Vec<f32>) {
+            if depth == 0 {
+                seen.push(model(draws));
+                return;
+            }
+            (0..5).for_each(|part| draw(model, &draws.of_part(part), depth - 1, seen));
+        }
+        let draws = Draws::new(3, Purpose::Defense, [(7, 0)]);
+        let mut seen = Vec::new();
+        (0..6).for_each(|depth| draw(&|draws| draws.stream(0).random(), &draws, depth, &mut seen));
+        assert_eq!(seen.len(), 1 + 5 + 25 + 125 + 625 + 3125);
+        seen.sort_by(f32::total_cmp);
+        let distinct = seen.windows(2).filter(|pair| pair[0] != pair[1]).count() + 1;
+        // Of as many numbers of 24 bits, hardly any two are equal by chance.
+        assert!(seen.len() - distinct < 5, "{distinct} of {}", seen.len());
     }
 }

@@ -6,6 +6,9 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::random::{Purpose, StreamKey, stream};
 
+/// 2^64 divided by the golden ratio, odd.
+const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// The random numbers of one pass of some images through a defended model: fresh for every pass of a sample, and the
 /// same whenever the run is repeated, whatever other samples are around.
 #[derive(Clone, Debug)]
@@ -36,10 +39,11 @@ impl Draws {
         self.of_part(layer as u64)
     }
 
-    /// Those of one of many parts of a pass, such as one member of an ensemble: independent of those of
-    /// all other parts, and of parts of parts, for up to a million parts in three levels.
+    /// Those of one of many parts of a pass, such as one member of an ensemble: independent of those of all other parts,
+    /// and of parts of parts, however deep.
     pub fn of_part(&self, part: u64) -> Self {
-        let step = |key: &StreamKey| (key.step << 20) + part + 1;
+        // Numbers of the path as digits of a number in an odd base that no sum of few small numbers comes near.
+        let step = |key: &StreamKey| key.step.wrapping_mul(GOLDEN_RATIO).wrapping_add(part + 1);
         Self { keys: self.keys.iter().map(|key| StreamKey { step: step(key), ..*key }).collect() }
     }
 

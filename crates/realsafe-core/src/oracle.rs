@@ -14,7 +14,7 @@ use crate::logits::read;
 use crate::pieces::{Piece, pieces};
 use crate::projection::{Distances, in_box};
 use crate::random::Purpose;
-use crate::{Batch, DefendedModel, Draws, Logits, Loss, Rows, Select, Stop, Tape};
+use crate::{Batch, DefendedModel, Draws, Logits, Loss, Model, Rows, Select, Stop, Tape};
 
 /// A network that an attack can ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

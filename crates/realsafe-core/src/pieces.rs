@@ -4,7 +4,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use realsafe_plan::ROW_COUNTS;
 
-use crate::{DefendedModel, Draws, Logits, Samples, Stop, Tape};
+use crate::{DefendedModel, Draws, Logits, Model, Samples, Stop, Tape};
 
 impl DefendedModel {
     /// The logits of images, without a tape, in padded pieces.

@@ -146,7 +146,7 @@ inventory::submit! {
     CombinedModelEntry {
         component: Component {
             id: "ensemble",
-            revision: 1,
+            revision: 2,
             origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("ensemble.rs"),
             parameters: &[

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Gradients, Tensor};
 use realsafe_core::{
-    DefendedModel, Defense, DefenseEntry, Draws, Locations, Model, Stop, Tape, Trainable, TrainingState, inventory,
+    DefendedModel, Defense, DefenseEntry, Draws, Locations, Model, Trainable, TrainingState, inventory,
 };
 use realsafe_plan::{GradientMode, StackLayer, TrainingSpec};
 
@@ -74,7 +74,7 @@ impl Trainable for Preprocessed {
     }
 
     fn snapshot(&self) -> Arc<dyn Model> {
-        Arc::new(Snapshot(DefendedModel::new(self.network.snapshot(), self.stack.clone())))
+        Arc::new(DefendedModel::new(self.network.snapshot(), self.stack.clone()))
     }
 
     fn average(&mut self, decay: f64) {
@@ -82,7 +82,7 @@ impl Trainable for Preprocessed {
     }
 
     fn outcome(&self) -> Arc<dyn Model> {
-        Arc::new(Snapshot(DefendedModel::new(self.network.outcome(), self.stack.clone())))
+        Arc::new(DefendedModel::new(self.network.outcome(), self.stack.clone()))
     }
 
     fn save(&self, file: &Path) -> Result<(), String> {
@@ -99,19 +99,6 @@ impl Trainable for Preprocessed {
 
     fn restore(&mut self, state: TrainingState) -> Result<(), String> {
         self.network.restore(state)
-    }
-}
-
-/// A network in evaluation state behind defenses that draw nothing, as one model.
-struct Snapshot(DefendedModel);
-
-impl Model for Snapshot {
-    fn logits(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<2>, Stop> {
-        self.0.logits(images, draws)
-    }
-
-    fn forward(&self, images: Tensor<4>, draws: &Draws) -> Result<Tape, Stop> {
-        self.0.forward(images, draws)
     }
 }
 
@@ -134,6 +121,8 @@ fn see(defense: &dyn Defense, mode: GradientMode, images: Tensor<4>) -> Tensor<4
 
 #[cfg(test)]
 mod tests {
+    use realsafe_core::Stop;
+
     use super::*;
 
     /// Halves in steps of one, or gradually.
