@@ -295,7 +295,9 @@ fn expectation(text: &mut String, expectation: &Expectation) {
             if let Some(eps) = from_eps {
                 line(text, "from-eps", &number(eps));
             }
-            line(text, "factor", &Toml::Float(*factor));
+            if !expectation.metric.is_rate() {
+                line(text, "factor", &Toml::Float(*factor));
+            }
             line(text, "margin", &Toml::Float(*margin));
         }
     }

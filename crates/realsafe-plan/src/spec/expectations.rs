@@ -115,7 +115,7 @@ impl Scope<'_> {
     ) -> Option<Claim> {
         let margin = |node| fields::number_within(node, 0.0, f64::INFINITY).map(|number| number.value());
         let margin = fields.read("margin", margin, &mut self.diagnostics).unwrap_or(0.0);
-        let factor = self.factor(metric, fields)?;
+        let factor = self.factor(metric, fields);
         let from = fields.node("from-eps");
         let mut inner = Fields::of(other, &mut self.diagnostics)?;
         let combined = Written::read(&mut inner).or(written.clone());
@@ -124,7 +124,13 @@ impl Scope<'_> {
         let threat = subjects.axes.threats.iter().find(|threat| Some(&threat.id) == other.threat.as_ref());
         let scale = threat.and_then(|threat| threat.item.as_ref()).map_or(1.0, |read| read.scale);
         let from_eps = from.and_then(|node| fields::read(node, fields::number, &mut self.diagnostics));
-        Some(Claim::Order { relation, other, from_eps: from_eps.map(|eps| scaled(eps, scale)), factor, margin })
+        Some(Claim::Order {
+            relation,
+            other,
+            from_eps: from_eps.map(|eps| scaled(eps, scale)),
+            factor: factor?,
+            margin,
+        })
     }
 
     /// What the other quantity is multiplied by.
