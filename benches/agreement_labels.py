@@ -243,6 +243,7 @@ def ours(arguments, attack, norm):
         for seed in SEEDS:
             distances = [row[f"dist_{norm}"] for row in rows if row["seed"] == str(seed) and row["eps"] == first]
             if distances:
+                assert len(distances) == arguments.count, f"{len(distances)} images of ours, {arguments.count} of theirs"
                 medians.append(statistics.median(float(distance) if distance else math.inf for distance in distances))
         if medians:
             describe(f"realsafe-spec, {attack} {norm}, {budget}", medians)
@@ -252,7 +253,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("--only", nargs="*", choices=CONTESTS, default=list(CONTESTS))
-    parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--count", type=int, default=50)
     parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS)
     parser.add_argument("--budgets", type=int, nargs="*", default=Counter.budgets)
     parser.add_argument("--samples-csv")

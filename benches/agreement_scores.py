@@ -148,7 +148,8 @@ def peers(eps):
 
 
 def describe(title, values, seconds=None):
-    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    known = len(values) > 1 and all(map(math.isfinite, values))
+    error = statistics.stdev(values) / math.sqrt(len(values)) if known else math.nan
     text = f"  {title:42} {statistics.mean(values):.4f} ± {error:.4f}  ({', '.join(f'{value:.4f}' for value in values)})"
     print(text + (f"  {seconds:.0f} s" if seconds else ""), flush=True)
 

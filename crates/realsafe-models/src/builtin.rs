@@ -4,6 +4,7 @@
 const BUILTIN: &[(&str, &[u8])] = &[
     ("digits-fgsm-at", include_bytes!("../weights/digits-fgsm-at.safetensors")),
     ("digits-mmc", include_bytes!("../weights/digits-mmc.safetensors")),
+    ("digits-label-leaking", include_bytes!("../weights/digits-label-leaking.safetensors")),
     ("digits-mmc-at", include_bytes!("../weights/digits-mmc-at.safetensors")),
     ("digits-pgd-at", include_bytes!("../weights/digits-pgd-at.safetensors")),
     ("digits-standard", include_bytes!("../weights/digits-standard.safetensors")),
