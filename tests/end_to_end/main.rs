@@ -5,8 +5,8 @@ mod backends;
 mod batching;
 mod defenses;
 mod documentation;
+mod foreign;
 mod golden;
-mod onnx;
 mod papers;
 mod peers;
 #[cfg(unix)]

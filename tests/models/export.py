@@ -360,7 +360,7 @@ NETWORKS = [
      f'depth = "16"; batch-norm = true; head = "linear"; classes = 10; size = 32; {MEANS}', 32, 1),
     ("vgg-19-bn", lambda: vgg("vgg19_bn", 32), None, None, "vgg",
      'depth = "19"; batch-norm = true; features = 32; classes = 10; size = 32', 32, 1),
-    ("inception-v3-107", inception, IMAGENET, None, "inception-v3", "classes = 10; size = 107", 107, 1),
+    ("inception-v3-83", inception, IMAGENET, None, "inception-v3", "classes = 10; size = 83", 83, 1),
     ("inception-v3-75", lambda: inception(False), IMAGENET, None, "inception-v3", "classes = 10; size = 75", 75, 1),
     ("wide-resnet-28-10", lambda: Wide(28, 10), None, None, "wide-resnet", 'depth = "28"; width = 10; size = 16', 16, 1),
     ("wide-resnet-34-10", lambda: Wide(34, 10, unused=True), None, None, "wide-resnet", 'depth = "34"; width = 10; size = 16', 16, 1),
@@ -419,7 +419,7 @@ def randomise(network, images):
                 module.running_mean += 0.1 * deviation * torch.randn_like(deviation)
                 module.running_var *= torch.empty_like(deviation).uniform_(0.8, 1.25)
         last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
-        last.weight /= network(images).std()
+        last.weight /= network.eval()(images).std()
 
 
 def differentiate(network, images, cotangents):
@@ -444,7 +444,7 @@ def smooth(network, count, size):
             return (other - gradient).abs().max() < 3e-5 * gradient.abs().max()
 
         if is_close(single, images.float()) and all(
-            is_close(network, images + 3e-7 * torch.randn_like(images)) for _ in range(2)
+            is_close(network, images + 1e-7 * torch.randn_like(images)) for _ in range(2)
         ):
             return {"images": images, "cotangents": cotangents, "logits": logits, "gradient": gradient}
     sys.exit("error: the gradient jumps everywhere")

@@ -131,6 +131,17 @@ fn wgpu_kind(rest: &[&str]) -> Option<burn::tensor::DeviceKind> {
     }
 }
 
+/// The device of LibTorch that a device stands for; none where it is not of LibTorch.
+#[cfg(feature = "tch")]
+#[expect(deprecated, reason = "the last release of burn with LibTorch")]
+pub fn libtorch(device: &Device) -> Option<tch::Device> {
+    if *device == Device::libtorch() {
+        return Some(tch::Device::Cpu);
+    }
+    let count = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
+    (0..count).find(|&number| *device == Device::libtorch_cuda(number)).map(tch::Device::Cuda)
+}
+
 /// How many threads each computation may use on a device that is the processor itself. Changes no number.
 ///
 /// `flex` takes them from the thread pool that it is called in, so that only LibTorch has to be told.

@@ -210,8 +210,20 @@ impl Normalisation {
             return images;
         }
         let device = images.device();
-        (images - channels(&self.mean, &device))
-            * channels(&self.deviation.iter().map(|d| 1.0 / d).collect::<Vec<_>>(), &device)
+        (images - channels(&self.mean, &device)) * channels(&self.inverse_deviations(), &device)
+    }
+
+    /// The way back: from the gradient with respect to what [`Normalisation::forward`] gives, to that with respect to images.
+    pub fn pull(&self, gradient: Tensor<4>) -> Tensor<4> {
+        if self.mean.is_empty() {
+            return gradient;
+        }
+        let device = gradient.device();
+        gradient * channels(&self.inverse_deviations(), &device)
+    }
+
+    fn inverse_deviations(&self) -> Vec<f64> {
+        self.deviation.iter().map(|deviation| 1.0 / deviation).collect()
     }
 }
 

@@ -7,6 +7,7 @@
 mod bounds;
 mod builtin;
 mod ensemble;
+pub mod foreign;
 mod head;
 mod inner;
 mod layers;

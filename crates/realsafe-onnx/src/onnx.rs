@@ -39,11 +39,11 @@
 //! ## References
 //! The operators are those of the standard at <https://onnx.ai/onnx/operators/>; versions 17 and 18 are compared with PyTorch.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData};
-use realsafe_core::{ComponentFailure, Draws, Locations, Model, ModelEntry, Stop, inventory, panic_message};
+use burn::tensor::{Device, Tensor};
+use realsafe_core::{ComponentFailure, Draws, Locations, Model, ModelEntry, Stop, inventory};
+use realsafe_models::foreign::{MEAN, STANDARD_DEVIATION, normalisation, try_out};
 use realsafe_models::{Normalisation, builtin_weights};
 use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
@@ -175,36 +175,6 @@ impl Onnx {
         }
         Ok(Tensor::cat(parts, 0))
     }
-
-    /// Runs the graph on noise.
-    fn try_out(&self, device: &Device) -> Result<(), String> {
-        let [channels, height, width] = self.interface.images;
-        let pixels = channels * height * width;
-        let noise = |rows: [usize; 2]| {
-            let pixel =
-                |row: usize| (0..pixels).map(move |index| ((index + row * pixels) * 7919 % 1009) as f32 / 1008.0);
-            let values = rows.into_iter().flat_map(pixel).collect();
-            Tensor::<4>::from_data(TensorData::new(values, [2, channels, height, width]), device)
-        };
-        let second = |rows: [usize; 2]| -> Result<Vec<f32>, String> {
-            let logits = catch_unwind(AssertUnwindSafe(|| self.all(noise(rows))));
-            let logits = logits.unwrap_or_else(|panic| Err(panic_message(&*panic)))?;
-            logits
-                .narrow(0, 1, 1)
-                .try_into_data()
-                .map_err(|error| error.to_string())?
-                .try_to_vec::<f32>()
-                .map_err(|error| format!("{error:?}"))
-        };
-        let (with_one, with_another) = (second([0, 1])?, second([2, 1])?);
-        let largest = with_one.iter().fold(1e-3_f32, |largest, logit| largest.max(logit.abs()));
-        let same = with_one.iter().zip(&with_another).all(|(a, b)| (a - b).abs() <= 1e-3 * largest);
-        // Logits that are no numbers are told where they are judged.
-        if same || with_one.iter().any(|logit| !logit.is_finite()) {
-            return Ok(());
-        }
-        Err("the images of a batch influence each other; export the network in evaluation state".to_owned())
-    }
 }
 
 impl Model for Onnx {
@@ -226,25 +196,12 @@ fn build(values: &Values, locations: &Locations, device: &Device) -> Result<Box<
     let file = File::read(&bytes, external.as_deref(), device).map_err(wrong)?;
     let graph = Graph::new(file, &interface.input, &interface.output, device).map_err(wrong)?;
     let model = Onnx { graph, interface, normalisation };
-    model.try_out(device).map_err(wrong)?;
+    try_out(|images| model.all(images), model.interface.images, device).map_err(wrong)?;
     Ok(Box::new(model))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     fs_err::read(path).map_err(|error| error.to_string())
-}
-
-fn normalisation(values: &Values, channels: usize) -> Result<Normalisation, String> {
-    let (mean, deviation) = (values.numbers("mean"), values.numbers("standard-deviation"));
-    let fits = |numbers: &[f64]| numbers.is_empty() || numbers.len() == channels;
-    if !fits(&mean) || !fits(&deviation) {
-        return Err(format!("`mean` and `standard-deviation` need a number for each of the {channels} channels"));
-    }
-    if mean.is_empty() && deviation.is_empty() {
-        return Ok(Normalisation::default());
-    }
-    let or = |numbers: Vec<f64>, default: f64| if numbers.is_empty() { vec![default; channels] } else { numbers };
-    Ok(Normalisation::new(or(mean, 0.0), or(deviation, 1.0)))
 }
 
 const fn size(name: &'static str, documentation: &'static str) -> Parameter {
@@ -281,20 +238,8 @@ const PARAMETERS: &[Parameter] = &[
         fallback: Fallback::Value("channels-first"),
         documentation: "Whether the graph takes images as channels, height, width, or as height, width, channels",
     },
-    Parameter {
-        name: "mean",
-        kind: ParameterKind::Numbers { minimum: -1e6, maximum: 1e6 },
-        unit: "pixels",
-        fallback: Fallback::Unset,
-        documentation: "What is subtracted from each channel before the graph; nothing where it is unset",
-    },
-    Parameter {
-        name: "standard-deviation",
-        kind: ParameterKind::Numbers { minimum: 1e-6, maximum: 1e6 },
-        unit: "pixels",
-        fallback: Fallback::Unset,
-        documentation: "What each channel is divided by after that; 1 where it is unset",
-    },
+    MEAN,
+    STANDARD_DEVIATION,
     size("channels", "The channels of images, where the file leaves them open"),
     size("height", "The height of images in pixels, where the file leaves it open"),
     size("width", "The width of images in pixels, where the file leaves it open"),

@@ -4,6 +4,7 @@ extern crate realsafe_attacks as _;
 extern crate realsafe_data as _;
 extern crate realsafe_defenses as _;
 extern crate realsafe_onnx as _;
+extern crate realsafe_torchscript as _;
 
 use std::sync::Arc;
 

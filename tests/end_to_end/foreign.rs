@@ -1,4 +1,4 @@
-//! A network in an ONNX file is attacked as the same network in Rust is.
+//! Networks that are read from files when the program runs are attacked as the same networks in Rust are.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,25 +14,25 @@ fn outcomes(samples: &[BTreeMap<String, String>], model: &str) -> Vec<(String, S
     outcomes
 }
 
-/// Runs a spec and compares what the models `native` and `graph` did on at least so many samples.
-fn compare(arguments: &[&str], least: usize) {
+/// Runs a spec and compares what the model `native` and another one did on at least so many samples.
+fn compare(arguments: &[&str], foreign: &str, least: usize) {
     let folder = tempfile::tempdir().unwrap();
     let mut whole = vec!["run"];
     whole.extend(arguments);
     whole.extend(["--out", argument(folder.path())]);
     succeed(&whole);
     let samples = rows(&folder.path().join("samples.csv"));
-    let (native, graph) = (outcomes(&samples, "native"), outcomes(&samples, "graph"));
+    let (native, foreign) = (outcomes(&samples, "native"), outcomes(&samples, foreign));
     assert!(native.len() >= least, "{} outcomes", native.len());
     assert!(
         native.iter().any(|(.., status)| status == "robust") && native.iter().any(|(.., status)| status == "broken")
     );
-    assert_eq!(native, graph);
+    assert_eq!(native, foreign);
 }
 
 #[test]
 fn a_graph_is_attacked_as_its_native_network_is() {
-    compare(&["tests/specs/onnx.toml"], 128);
+    compare(&["tests/specs/onnx.toml"], "graph", 128);
 }
 
 #[test]
@@ -47,4 +47,21 @@ fn a_graph_that_does_not_fit_the_data_is_refused_when_specs_are_checked() {
     assert!(!output.status.success());
     assert!(errors.contains("takes images of 2x3x4, but the dataset has images of 1x8x8"), "{errors}");
     assert!(errors.contains("knows 5 classes, but the dataset has 10"), "{errors}");
+}
+
+#[test]
+fn a_torchscript_module_is_refused_where_libtorch_does_not_compute() {
+    let output =
+        program(&["run", "tests/specs/torchscript.toml", "--data", "tests/specs", "--device", "flex"]).output();
+    let output = output.unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(errors.contains("LibTorch computes TorchScript files"), "{errors}");
+    assert!(errors.contains("--device tch"), "{errors}");
+}
+
+#[cfg(feature = "tch")]
+#[test]
+fn a_torchscript_module_is_attacked_as_its_native_network_is() {
+    compare(&["tests/specs/torchscript.toml", "--data", "tests/specs", "--device", "tch"], "module", 128);
 }
