@@ -6,6 +6,7 @@ mod autoattack;
 mod bandits;
 mod bim;
 mod boundary;
+mod certificate;
 mod chain;
 mod cw;
 mod ddn;

@@ -41,6 +41,12 @@ pub struct ChainEntry {
     pub component: Component,
 }
 
+/// A registered certificate, for which the victim is asked.
+pub struct CertificateEntry {
+    /// Its description.
+    pub component: Component,
+}
+
 /// A registered defense.
 pub struct DefenseEntry {
     /// Its description.
@@ -103,6 +109,7 @@ pub struct LossEntry {
 
 inventory::collect!(AttackEntry);
 inventory::collect!(ChainEntry);
+inventory::collect!(CertificateEntry);
 inventory::collect!(DefenseEntry);
 inventory::collect!(ModelEntry);
 inventory::collect!(CombinedModelEntry);
@@ -190,6 +197,7 @@ impl Registry {
     pub fn catalogue(&self) -> Result<Catalogue, String> {
         let attacks = self.attacks.iter().map(|entry| &entry.component);
         let chains = inventory::iter::<ChainEntry>().map(|entry| &entry.component);
+        let certificates = inventory::iter::<CertificateEntry>().map(|entry| &entry.component);
         let defenses = self.defenses.iter().map(|entry| &entry.component);
         let models = self.models.iter().map(|entry| &entry.component);
         let datasets = self.datasets.iter().map(|entry| &entry.component);
@@ -197,7 +205,8 @@ impl Registry {
         let losses = self.losses.iter().map(|entry| &entry.component);
         let combined = inventory::iter::<CombinedModelEntry>().map(|entry| &entry.component);
         let models = models.chain(combined);
-        Catalogue::new(attacks.chain(chains).chain(defenses).chain(models).chain(datasets).chain(recipes).chain(losses))
+        let attacks = attacks.chain(chains).chain(certificates);
+        Catalogue::new(attacks.chain(defenses).chain(models).chain(datasets).chain(recipes).chain(losses))
     }
 
     /// Builds an attack.

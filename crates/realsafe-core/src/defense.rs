@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
-use realsafe_plan::GradientMode;
+use realsafe_plan::{GradientMode, Norm};
 
-use crate::{Draws, Model, Stop, Tape};
+use crate::{Certifier, Draws, Model, Stop, Tape};
 
 /// A step in front of a model: images `[n, channels, height, width]` in `[0, 1]` to what a model takes, of the shape that
 /// [`DefenseTraits`](realsafe_plan::DefenseTraits) say.
@@ -97,6 +97,11 @@ impl Model for DefendedModel {
         self.model.passes()
     }
 
+    /// Proofs are about what the model gets to see: there are none for a model with something in front.
+    fn certifier(&self, norm: Norm) -> Option<&dyn Certifier> {
+        if self.stack.is_empty() { self.model.certifier(norm) } else { None }
+    }
+
     fn logits(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<2>, Stop> {
         let mut layers = self.stack.iter().enumerate();
         let seen =
@@ -136,6 +141,10 @@ impl Model for DefendedModel {
 struct Blocked(Arc<dyn Model>);
 
 impl Model for Blocked {
+    fn certifier(&self, norm: Norm) -> Option<&dyn Certifier> {
+        self.0.certifier(norm)
+    }
+
     fn passes(&self) -> u64 {
         self.0.passes()
     }

@@ -7,6 +7,7 @@
 mod attack;
 mod batch;
 mod catalogue;
+mod certificate;
 mod dataset;
 mod defense;
 pub mod device;
@@ -16,6 +17,7 @@ mod driver;
 mod ensemble;
 mod logits;
 mod losses;
+mod mixture;
 mod model;
 mod oracle;
 mod pieces;
@@ -30,9 +32,10 @@ mod trainable;
 pub use attack::{Attack, AttackContext, ComponentFailure, Run, Stop};
 pub use batch::{Batch, fill_ball, fill_gaussian, fill_uniform, length};
 pub use catalogue::{
-    AttackEntry, Built, ChainEntry, CombinedModelEntry, DatasetEntry, DefenseEntry, Entry, Locations, LossEntry,
-    ModelEntry, RecipeEntry, Registry,
+    AttackEntry, Built, CertificateEntry, ChainEntry, CombinedModelEntry, DatasetEntry, DefenseEntry, Entry, Locations,
+    LossEntry, ModelEntry, RecipeEntry, Registry,
 };
+pub use certificate::{Certificates, Certifier, Sampling};
 pub use dataset::{Dataset, Samples};
 pub use defense::{DefendedModel, Defense};
 pub use doors::{DeriveRow, Door, Gradients, Labels, Role, Scores, ScoresAndSurrogates, Surrogates};
@@ -40,6 +43,7 @@ pub use draws::Draws;
 pub use driver::Driver;
 pub use logits::{Logits, most_frequent, read};
 pub use losses::{CrossEntropy, Loss, Margin, margin, strongest_rival};
+pub use mixture::mixture;
 pub use model::{Model, Tape};
 pub use oracle::{Network, OpenTape, Oracle};
 pub use recipe::{Objective, Recipe, TrainingBatch};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use realsafe_plan::Norm;
 
-use crate::{Draws, Stop};
+use crate::mixture::{mixture, pull_mixture};
+use crate::{Certifier, Draws, Stop};
 
 /// A classifier over images `[n, channels, height, width]` with pixels in `[0, 1]`, giving logits `[n, classes]`.
 ///
@@ -39,19 +40,8 @@ pub trait Model: Send + Sync {
         1
     }
 
-    /// Whether it is proven, for each of the images `[n, channels, height, width]`, that every image of the box `[0, 1]` within
-    /// `eps` of it in the norm has its label; none where the model has no proofs in that norm. What is not proven may
-    /// still be true. Proofs are made in single precision, and hold up to its rounding.
-    ///
-    /// # Errors
-    /// The device's own message when reading from it fails.
-    fn certified(
-        &self,
-        _images: Tensor<4>,
-        _labels: &[u32],
-        _norm: Norm,
-        _eps: f64,
-    ) -> Option<Result<Vec<bool>, Stop>> {
+    /// What proves that no image near one is misclassified, by distance in the norm; none where the model has no proofs in it.
+    fn certifier(&self, _norm: Norm) -> Option<&dyn Certifier> {
         None
     }
 
@@ -76,6 +66,24 @@ impl Tape {
     /// logits with respect to the images.
     pub fn new(logits: Tensor<2>, pull: impl FnOnce(Tensor<2>) -> Result<Tensor<4>, Stop> + Send + 'static) -> Self {
         Self { logits, pull: Box::new(pull) }
+    }
+
+    /// Several tapes of one batch of images as that of the logarithm of the mean of their softmax outputs.
+    ///
+    /// # Panics
+    /// Where there is no tape.
+    pub fn mixture(tapes: Vec<Self>) -> Self {
+        let logits: Vec<Tensor<2>> = tapes.iter().map(|tape| tape.logits.clone()).collect();
+        let together = mixture(&logits);
+        Self::new(together.clone(), move |cotangents| {
+            let count = tapes.len();
+            let pull = |tape: Self| {
+                let own = pull_mixture(&tape.logits, &together, &cotangents, count);
+                tape.pull(own)
+            };
+            let pulled = tapes.into_iter().map(pull).reduce(|sum, part| Ok(sum? + part?));
+            pulled.expect("a mixture has parts")
+        })
     }
 
     /// The gradient `[n, channels, height, width]` of the product of logits and cotangents `[n, classes]`.

@@ -39,7 +39,7 @@ pub(crate) struct Piece {
 
 impl Piece {
     /// Cuts the rows out of a batch of images, and repeats the last one as padding.
-    fn cut(self, images: &Tensor<4>) -> Tensor<4> {
+    pub(crate) fn cut(self, images: &Tensor<4>) -> Tensor<4> {
         let rows = if self.rows == images.dims()[0] {
             images.clone()
         } else {
@@ -52,8 +52,15 @@ impl Piece {
         Tensor::cat(vec![rows, last.repeat_dim(0, self.padded - self.rows)], 0)
     }
 
+    /// What the rows have, and the padding.
+    pub(crate) fn padded<T: Copy>(self, of_rows: &[T]) -> Vec<T> {
+        let mut own = of_rows[self.start..self.start + self.rows].to_vec();
+        own.resize(self.padded, own[self.rows - 1]);
+        own
+    }
+
     /// What the rows and the padding may draw.
-    fn draws(self, draws: &Draws) -> Draws {
+    pub(crate) fn draws(self, draws: &Draws) -> Draws {
         draws.cut(self.start..self.start + self.rows, self.padded)
     }
 

@@ -21,6 +21,8 @@ pub enum Purpose {
     Defense,
     /// What randomised defenses draw when a result is judged.
     Verification,
+    /// What proofs that rest on random draws draw.
+    Certificate,
     /// What a plugin numbers itself.
     Own(u32),
 }
@@ -37,6 +39,7 @@ impl Purpose {
             Self::Training => 3,
             Self::Defense => 4,
             Self::Verification => 5,
+            Self::Certificate => 6,
             Self::Own(number) => Self::FIRST_OWN as u64 + number as u64,
         }
     }

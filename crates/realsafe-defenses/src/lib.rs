@@ -2,6 +2,7 @@
 
 mod bit_depth;
 mod crop_rescale;
+mod gaussian_smoothing;
 mod global_contrast_normalisation;
 mod jpeg;
 mod per_image_standardisation;

@@ -14,8 +14,12 @@ use burn::tensor::activation::relu;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Int, Tensor, TensorData};
+use realsafe_core::{Stop, read};
 
 use crate::layers::{max_pool, product_by_rows};
+
+/// How often the interval of a radius is halved.
+pub(crate) const HALVINGS: u64 = 24;
 
 /// A layer through which bounds go.
 pub(crate) enum Layer<'a> {
@@ -32,8 +36,48 @@ pub(crate) enum Layer<'a> {
 /// the box `[0, 1]` that differ from the row's by at most `eps` in every pixel; zero for the label itself. None where the last
 /// layer is not linear.
 pub(crate) fn interval_margins(layers: &[Layer<'_>], images: Tensor<4>, labels: &[u32], eps: f64) -> Option<Tensor<2>> {
+    margins_between(layers, [(images.clone() - eps).clamp(0.0, 1.0), (images + eps).clamp(0.0, 1.0)], labels)
+}
+
+/// The radius of the largest cube around each row's image for which [`interval_margins`] are above zero, to within
+/// `2^-HALVINGS`: what is proven of a cube is proven of all smaller ones. Zero where nothing is proven.
+pub(crate) fn certified_radii(
+    layers: &[Layer<'_>],
+    images: &Tensor<4>,
+    labels: &[u32],
+    go_on: &dyn Fn() -> Result<(), Stop>,
+) -> Result<Vec<f64>, Stop> {
+    let (mut proven, mut open) = (vec![0.0; labels.len()], vec![1.0; labels.len()]);
+    let mut tried = proven.clone();
+    for _ in 0..=HALVINGS {
+        go_on()?;
+        let radii: Vec<f32> = tried.iter().map(|radius| *radius as f32).collect();
+        let radii: Tensor<4> = Tensor::from_data(TensorData::new(radii, [labels.len(), 1, 1, 1]), &images.device());
+        let ends = [(images.clone() - radii.clone()).clamp(0.0, 1.0), (images.clone() + radii).clamp(0.0, 1.0)];
+        let margins = margins_between(layers, ends, labels).expect("what has no bounds was not asked");
+        let margins = read(margins)?;
+        let rows = margins.chunks_exact(margins.len() / labels.len()).zip(labels);
+        for (row, (margins, label)) in rows.enumerate() {
+            let beats = |(class, margin): (usize, &f32)| class == *label as usize || *margin > 0.0;
+            if margins.iter().enumerate().all(beats) {
+                proven[row] = tried[row];
+            } else {
+                open[row] = tried[row];
+            }
+            tried[row] = f64::midpoint(proven[row], open[row]);
+        }
+    }
+    Ok(proven)
+}
+
+/// Whether bounds go through the layers.
+pub(crate) fn is_bounded(layers: Option<&[Layer<'_>]>) -> bool {
+    layers.is_some_and(|layers| matches!(layers.last(), Some(Layer::Linear(_))))
+}
+
+/// [`interval_margins`] over all images between the lower and the upper ends.
+fn margins_between(layers: &[Layer<'_>], ends: [Tensor<4>; 2], labels: &[u32]) -> Option<Tensor<2>> {
     let (Layer::Linear(last), hidden) = layers.split_last()? else { return None };
-    let ends = [(images.clone() - eps).clamp(0.0, 1.0), (images + eps).clamp(0.0, 1.0)];
     let ends = hidden.iter().fold(ends, |ends, layer| layer.bounds(ends));
     let [centre, radius] = middle(ends).map(|half| half.flatten::<2>(1, 3).unsqueeze_dim::<3>(1));
     let (weight, rows) = (last.weight.val(), labels.len());

@@ -3,6 +3,7 @@
 /// Names and contents; a line per file in the crate's `weights` folder.
 const BUILTIN: &[(&str, &[u8])] = &[
     ("digits-fgsm-at", include_bytes!("../weights/digits-fgsm-at.safetensors")),
+    ("digits-gaussian-noise", include_bytes!("../weights/digits-gaussian-noise.safetensors")),
     ("digits-mmc", include_bytes!("../weights/digits-mmc.safetensors")),
     ("digits-label-leaking", include_bytes!("../weights/digits-label-leaking.safetensors")),
     ("digits-mmc-at", include_bytes!("../weights/digits-mmc-at.safetensors")),

@@ -17,8 +17,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
-use burn::tensor::activation::log_softmax;
-use realsafe_core::{CombinedModelEntry, Draws, Model, Stop, Tape, inventory};
+use realsafe_core::{CombinedModelEntry, Draws, Model, Stop, Tape, inventory, mixture};
 use realsafe_plan::{Chosen, Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,40 +35,12 @@ impl Combine {
     fn of(values: &Values) -> Self {
         if values.text("combine") == "logits" { Self::Logits } else { Self::Probabilities }
     }
-
-    /// What logits `[n, classes]` of members give.
-    fn together(self, parts: Vec<Tensor<2>>) -> Tensor<2> {
-        let count = parts.len() as f64;
-        match self {
-            Self::Logits => sum(parts) / count,
-            Self::Probabilities => {
-                let parts: Vec<Tensor<2>> = parts.into_iter().map(|part| log_softmax(part, 1)).collect();
-                // The largest is taken out, so that probabilities far below what single precision holds keep their logarithms.
-                let largest = parts.iter().cloned().reduce(Tensor::max_pair);
-                let largest = largest.expect("an ensemble has members").detach();
-                let scaled = parts.into_iter().map(|part| (part - largest.clone()).exp()).collect();
-                (sum(scaled) / count).log() + largest
-            }
-        }
-    }
-
-    /// The cotangents of a member with these logits, from those of the logits that all give together.
-    fn back(self, part: &Tensor<2>, together: &Tensor<2>, cotangents: &Tensor<2>, count: usize) -> Tensor<2> {
-        let share = 1.0 / count as f64;
-        match self {
-            Self::Logits => cotangents.clone() * share,
-            Self::Probabilities => {
-                let own = log_softmax(part.clone(), 1);
-                let weighted = cotangents.clone() * (own.clone() - together.clone()).exp() * share;
-                weighted.clone() - own.exp() * weighted.sum_dim(1)
-            }
-        }
-    }
 }
 
-/// The sum of at least one tensor.
-fn sum<const D: usize>(parts: Vec<Tensor<D>>) -> Tensor<D> {
-    parts.into_iter().reduce(|sum, part| sum + part).expect("an ensemble has members")
+/// The mean of at least one tensor.
+fn mean<const D: usize>(parts: Vec<Tensor<D>>) -> Tensor<D> {
+    let count = parts.len() as f64;
+    parts.into_iter().reduce(|sum, part| sum + part).expect("an ensemble has members") / count
 }
 
 impl Model for Ensemble {
@@ -79,24 +50,24 @@ impl Model for Ensemble {
 
     fn logits(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<2>, Stop> {
         let ask = |(place, member): (u64, &Arc<dyn Model>)| member.logits(images.clone(), &draws.of_part(place));
-        let parts = (0..).zip(&self.members).map(ask).collect::<Result<_, _>>()?;
-        Ok(self.combine.together(parts))
+        let parts: Vec<Tensor<2>> = (0..).zip(&self.members).map(ask).collect::<Result<_, _>>()?;
+        Ok(match self.combine {
+            Combine::Logits => mean(parts),
+            Combine::Probabilities => mixture(&parts),
+        })
     }
 
     /// Members go back as they do on their own: not all of them are known to autodiff.
     fn forward(&self, images: Tensor<4>, draws: &Draws) -> Result<Tape, Stop> {
         let ask = |(place, member): (u64, &Arc<dyn Model>)| member.forward(images.clone(), &draws.of_part(place));
         let tapes: Vec<Tape> = (0..).zip(&self.members).map(ask).collect::<Result<_, _>>()?;
-        let combine = self.combine;
-        let together = combine.together(tapes.iter().map(|tape| tape.logits.clone()).collect());
-        let logits = together.clone();
-        Ok(Tape::new(logits, move |cotangents| {
-            let count = tapes.len();
-            let pull = |tape: Tape| {
-                let own = combine.back(&tape.logits, &together, &cotangents, count);
-                tape.pull(own)
-            };
-            Ok(sum(tapes.into_iter().map(pull).collect::<Result<_, _>>()?))
+        if self.combine == Combine::Probabilities {
+            return Ok(Tape::mixture(tapes));
+        }
+        let logits = mean(tapes.iter().map(|tape| tape.logits.clone()).collect());
+        Ok(Tape::new(logits, |cotangents| {
+            let pulled = tapes.into_iter().map(|tape| tape.pull(cotangents.clone()));
+            Ok(mean(pulled.collect::<Result<_, _>>()?))
         }))
     }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use realsafe_core::{Draws, Locations, Model, Stop, read};
+use realsafe_core::{Certificates, Certifier, Draws, Locations, Model, Sampling, Stop};
 use realsafe_plan::{Norm, Values};
 
-use crate::bounds::{Layer, interval_margins};
+use crate::bounds::{HALVINGS, Layer, certified_radii, is_bounded};
 use crate::head::Head;
 use crate::inner::Randomness;
 use crate::weights;
@@ -75,22 +75,28 @@ impl<N: Network> Model for Evaluation<N> {
         Ok(self.0.forward(images, &mut Randomness::rows(draws)))
     }
 
-    fn certified(&self, images: Tensor<4>, labels: &[u32], norm: Norm, eps: f64) -> Option<Result<Vec<bool>, Stop>> {
-        if norm != Norm::Linf {
-            return None;
-        }
-        let margins = read(interval_margins(&self.0.layers()?, images, labels, eps)?);
-        Some(margins.map(|margins| {
-            let rows = margins.chunks_exact(margins.len() / labels.len().max(1)).zip(labels);
-            rows.map(|(row, label)| {
-                row.iter().enumerate().all(|(class, margin)| class == *label as usize || *margin > 0.0)
-            })
-            .collect()
-        }))
+    fn certifier(&self, norm: Norm) -> Option<&dyn Certifier> {
+        (norm == Norm::Linf && is_bounded(self.0.layers().as_deref())).then_some(self)
     }
 
     fn with_residual_decay(&self, decay: f64) -> Option<Arc<dyn Model>> {
         Some(Arc::new(Self(self.0.clone().with_residual_decay(decay)?)))
+    }
+}
+
+/// Proofs by intervals, in single precision, and up to its rounding. They take no draws.
+impl<N: Network> Certifier for Evaluation<N> {
+    fn certify(
+        &self,
+        images: Tensor<4>,
+        labels: &[u32],
+        sampling: &Sampling<'_>,
+        _: &Draws,
+    ) -> Result<Certificates, Stop> {
+        let layers = self.0.layers().unwrap_or_default();
+        let radii = certified_radii(&layers, &images, labels, sampling.go_on)?;
+        // Both ends of the intervals go through the network.
+        Ok(Certificates { radii, passes: 2 * (1 + HALVINGS) })
     }
 }
 

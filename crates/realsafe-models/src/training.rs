@@ -11,7 +11,7 @@ use burn::tensor::{Bytes, Device, Gradients, Tensor};
 use realsafe_core::{Model, Trainable, TrainingState};
 use realsafe_plan::Values;
 
-use crate::bounds::interval_margins;
+use crate::bounds::{interval_margins, is_bounded};
 use crate::head::Head;
 use crate::inner::Randomness;
 use crate::network::{Evaluation, Network};
@@ -55,7 +55,7 @@ impl<N: Network> Trainable for Training<N> {
     }
 
     fn has_intervals(&self) -> bool {
-        self.network.layers().is_some()
+        is_bounded(self.network.layers().as_deref())
     }
 
     fn interval_margins(&self, images: Tensor<4>, labels: &[u32], eps: f64) -> Option<Tensor<2>> {

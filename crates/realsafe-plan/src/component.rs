@@ -109,7 +109,7 @@ impl Component {
     /// The kind of the component.
     pub const fn kind(&self) -> Kind {
         match self.traits {
-            Traits::Attack(_) | Traits::Chain(_) => Kind::Attack,
+            Traits::Attack(_) | Traits::Chain(_) | Traits::Certificate(_) => Kind::Attack,
             Traits::Defense(_) => Kind::Defense,
             Traits::Model(_) => Kind::Model,
             Traits::Dataset(_) => Kind::Dataset,
@@ -156,12 +156,17 @@ impl Component {
         }
     }
 
-    /// The norms and goals of an attack or a chain of attacks.
+    /// Whether it asks the victim for proofs instead of attacking it.
+    pub const fn is_certificate(&self) -> bool {
+        matches!(self.traits, Traits::Certificate(_))
+    }
+
+    /// The norms and goals of an attack, a chain of attacks or a certificate.
     pub const fn threats(&self) -> Option<(&'static [Norm], &'static [Goal])> {
         match &self.traits {
-            Traits::Attack(AttackTraits { norms, goals, .. }) | Traits::Chain(ChainTraits { norms, goals, .. }) => {
-                Some((norms, goals))
-            }
+            Traits::Attack(AttackTraits { norms, goals, .. })
+            | Traits::Chain(ChainTraits { norms, goals, .. })
+            | Traits::Certificate(CertificateTraits { norms, goals }) => Some((norms, goals)),
             _ => None,
         }
     }
@@ -205,6 +210,8 @@ pub enum Traits {
     Attack(AttackTraits),
     /// See [`ChainTraits`].
     Chain(ChainTraits),
+    /// See [`CertificateTraits`].
+    Certificate(CertificateTraits),
     /// See [`DefenseTraits`].
     Defense(DefenseTraits),
     /// See [`ModelTraits`].
@@ -260,6 +267,15 @@ pub struct ChainTraits {
 
 /// The members of a chain in a norm, as TOML tables `[[member]]`; none where it has none in that norm.
 pub(crate) type MembersOf = fn(&Values, Norm) -> Option<&'static str>;
+
+/// Proofs for which the victim is asked: per sample a radius within which nothing is misclassified. It stands among the
+/// attacks of a spec, and runs once, whatever the list of eps.
+pub struct CertificateTraits {
+    /// The norms in which there may be proofs.
+    pub norms: &'static [Norm],
+    /// The goals that are excluded.
+    pub goals: &'static [Goal],
+}
 
 /// What an attack does with surrogates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

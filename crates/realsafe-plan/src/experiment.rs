@@ -98,10 +98,15 @@ impl AttackSpec {
         AttackChoice { members, ..self.choice.clone() }
     }
 
-    /// Whether the attack looks for the smallest distance, and so runs once for all eps.
+    /// Whether the attack looks for the smallest distance, and so runs once for all eps, as certificates do.
     pub fn minimises_distance(&self) -> bool {
         let traits = self.choice.chosen.component.attack();
-        self.choice.search.is_some() || traits.is_some_and(|traits| traits.minimises_distance)
+        self.is_certificate() || self.choice.search.is_some() || traits.is_some_and(|traits| traits.minimises_distance)
+    }
+
+    /// Whether the victim is asked for proofs instead of being attacked.
+    pub fn is_certificate(&self) -> bool {
+        self.choice.chosen.component.is_certificate()
     }
 }
 
@@ -210,7 +215,9 @@ pub enum Metric {
     CleanAccuracy,
     /// The share of initially correct samples that are broken.
     SuccessRate,
-    /// The median distance of the adversarials.
+    /// The share of all samples that are proven to be classified correctly, whatever the attacker does.
+    CertifiedAccuracy,
+    /// The median distance of the adversarials; of certificates, the median radius.
     MedianDistance,
     /// The mean number of queries, of all samples.
     MeanQueries,
@@ -220,10 +227,11 @@ pub enum Metric {
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::RobustAccuracy,
         Self::CleanAccuracy,
         Self::SuccessRate,
+        Self::CertifiedAccuracy,
         Self::MedianDistance,
         Self::MeanQueries,
         Self::MeanQueriesOfSuccesses,
@@ -235,6 +243,7 @@ impl Metric {
             Self::RobustAccuracy => "robust-accuracy",
             Self::CleanAccuracy => "clean-accuracy",
             Self::SuccessRate => "success-rate",
+            Self::CertifiedAccuracy => "certified-accuracy",
             Self::MedianDistance => "median-distance",
             Self::MeanQueries => "mean-queries",
             Self::MeanQueriesOfSuccesses => "mean-queries-of-successes",
@@ -243,7 +252,7 @@ impl Metric {
 
     /// Whether it is a share of the samples.
     pub const fn is_rate(self) -> bool {
-        matches!(self, Self::RobustAccuracy | Self::CleanAccuracy | Self::SuccessRate)
+        matches!(self, Self::RobustAccuracy | Self::CleanAccuracy | Self::SuccessRate | Self::CertifiedAccuracy)
     }
 }
 

@@ -28,9 +28,9 @@ mod values;
 
 pub use cell::{AttackChoice, Cell, Chosen, Key, Member, ResolvedFile, StackLayer};
 pub use component::{
-    Access, AttackTraits, Catalogue, ChainTraits, Component, Cost, DatasetTraits, DefenseTraits, Fallback, FromValues,
-    GradientMode, Kind, LossTraits, ModelTraits, Origin, OutputShape, Parameter, ParameterKind, RequiredFile,
-    Surrogates, Traits,
+    Access, AttackTraits, Catalogue, CertificateTraits, ChainTraits, Component, Cost, DatasetTraits, DefenseTraits,
+    Fallback, FromValues, GradientMode, Kind, LossTraits, ModelTraits, Origin, OutputShape, Parameter, ParameterKind,
+    RequiredFile, Surrogates, Traits,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Source, nearest};
 pub use experiment::{

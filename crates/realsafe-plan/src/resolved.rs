@@ -211,10 +211,11 @@ fn attack(text: &mut String, spec: &AttackSpec, randomised: bool) {
     }
     let surrogates: Array = choice.surrogates.iter().map(|surrogate| string(&surrogate.id)).collect();
     let record: Array = choice.record.iter().map(|step| integer(u64::from(*step))).collect();
+    let attacks = !spec.is_certificate();
     for (key, value) in [
         // Left open, it depends on whether a victim is randomised.
-        ("success", (spec.asked_success.is_some() || !randomised).then(|| string(choice.success.name()))),
-        ("restarts", spec.members.is_empty().then(|| integer(u64::from(choice.restarts)))),
+        ("success", (attacks && (spec.asked_success.is_some() || !randomised)).then(|| string(choice.success.name()))),
+        ("restarts", (attacks && spec.members.is_empty()).then(|| integer(u64::from(choice.restarts)))),
         ("eot", (choice.eot > 1).then(|| integer(u64::from(choice.eot)))),
         ("search", choice.search.as_ref().map(search)),
         ("budget", table(budget)),

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use realsafe_plan::{
-    Access, AttackChoice, AttackTraits, Budget, Catalogue, Cell, ChainTraits, Chosen, Component, Cost, DatasetTraits,
-    Document, Ensemble, Environment, FromValues, Goal, Key, ModelTraits, Norm, Origin, Plan, Success, Surrogates,
-    Threat, Traits, Value, Values, load_spec,
+    Access, AttackChoice, AttackTraits, Budget, Catalogue, Cell, CertificateTraits, ChainTraits, Chosen, Component,
+    Cost, DatasetTraits, Document, Ensemble, Environment, FromValues, Goal, Key, ModelTraits, Norm, Origin, Plan,
+    Success, Surrogates, Threat, Traits, Value, Values, load_spec,
 };
 
 use crate::{CellRecord, MemberRecord, Outcome, Spent, Status};
@@ -48,7 +48,7 @@ const NET: Traits = Traits::Model(ModelTraits {
     randomised: &|_| false,
 });
 
-static CATALOGUE: [Component; 8] = [
+static CATALOGUE: [Component; 9] = [
     component(
         "dots",
         Traits::Dataset(DatasetTraits {
@@ -65,10 +65,11 @@ static CATALOGUE: [Component; 8] = [
     attack_with("leap", false, Access::Gradients, &|_| Ok(Cost::gradient(1))),
     attack_with("climb", false, Access::Gradients, &|_| Ok(Cost::gradient(10))),
     component("chain", Traits::Chain(ChainTraits { norms: &Norm::ALL, goals: &Goal::ALL, members: None })),
+    component("proof", Traits::Certificate(CertificateTraits { norms: &Norm::ALL, goals: &Goal::ALL })),
 ];
 
 /// The plan of specs; the catalogue has the dataset `dots`, the models `net` and `other-net`, the attack `step` and the attack `walk`,
-/// which minimises the distance, both of labels; with gradients `leap`, of one step, and `climb`, of ten; and `chain`.
+/// which minimises the distance, both of labels; with gradients `leap`, of one step, and `climb`, of ten; `chain`; and the certificate `proof`.
 pub(crate) fn plan(specs: &[&str]) -> Plan {
     let catalogue = Catalogue::new(&CATALOGUE).unwrap();
     let environment =

@@ -10,6 +10,10 @@ pub enum Status {
     Robust,
     /// A verified adversarial was found, or the clean image already is one.
     Broken,
+    /// It is proven that no image within a distance is misclassified.
+    Certified,
+    /// Nothing is proven about it.
+    Uncertified,
     /// The returned image is not finite, or lies outside the box or the ball.
     Invalid,
     /// The verification pass predicts something else than the attack was told.
@@ -28,9 +32,11 @@ pub enum Status {
 
 impl Status {
     /// Every status.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Robust,
         Self::Broken,
+        Self::Certified,
+        Self::Uncertified,
         Self::Invalid,
         Self::Disputed,
         Self::Failed,
@@ -45,6 +51,8 @@ impl Status {
         match self {
             Self::Robust => "robust",
             Self::Broken => "broken",
+            Self::Certified => "certified",
+            Self::Uncertified => "uncertified",
             Self::Invalid => "invalid",
             Self::Disputed => "disputed",
             Self::Failed => "failed",
@@ -57,7 +65,7 @@ impl Status {
 
     /// Whether the sample counts neither as robust nor as broken.
     pub const fn is_error(self) -> bool {
-        !matches!(self, Self::Robust | Self::Broken)
+        !matches!(self, Self::Robust | Self::Broken | Self::Certified | Self::Uncertified)
     }
 
     /// Whether the attack gave no image, as against an image that was judged.
@@ -121,7 +129,8 @@ pub struct Outcome {
     /// How it ended.
     pub status: Status,
     /// Distances of the final image from the clean one: largest change, Euclidean, sum of changes, changed values.
-    /// For attacks that minimise the distance they are infinite where no adversarial was found.
+    /// For attacks that minimise the distance they are infinite where no adversarial was found. Of certificates, the one of
+    /// the norm is the radius, 0 where nothing is proven, and the others are infinite.
     pub dist_linf: f64,
     /// See `dist_linf`.
     pub dist_l2: f64,
@@ -227,7 +236,7 @@ mod tests {
         };
         assert_eq!(names(Status::is_failure), ["failed", "crashed", "timed-out", "out-of-memory", "over-budget"]);
         assert_eq!(names(|status| status.is_error() && !status.is_failure()), ["invalid", "disputed"]);
-        assert_eq!(names(|status| !status.is_error()), ["robust", "broken"]);
+        assert_eq!(names(|status| !status.is_error()), ["robust", "broken", "certified", "uncertified"]);
     }
 
     #[test]

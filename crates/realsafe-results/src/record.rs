@@ -32,7 +32,7 @@ pub(crate) const ADVERSARIALS: &str = "adversarials.safetensors";
 
 /// The columns of a sample, in the cell's file and in the report; [`Outcome`] says what they hold.
 ///
-/// `status` is `robust` or `broken`, or else an error, which counts as neither: `invalid` and `disputed` are verdicts
+/// `status` is `robust` or `broken`, of certificates `certified` or `uncertified`, or else an error, which counts as neither: `invalid` and `disputed` are verdicts
 /// on an image, `failed`, `crashed`, `timed-out`, `out-of-memory` and `over-budget` say why there is none. Empty:
 /// `target` where the goal has none, `clean_pred` where the model itself failed on the clean image, `adv_pred` after
 /// an error, `first_success` where nothing succeeded, `broken_by` but for chains, `failed_at` but for searches.

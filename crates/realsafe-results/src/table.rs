@@ -75,8 +75,11 @@ pub(crate) struct Shown<'a> {
 pub(crate) fn shown(rows: &[SummaryRow]) -> Vec<Shown<'_>> {
     let several_seeds = rows.iter().any(|row| row.seed == "mean");
     let has_company = |row: &SummaryRow| {
-        let mut attacks: Vec<&str> =
-            rows.iter().filter(|other| same_victim(row, other)).map(|other| other.attack.as_str()).collect();
+        let mut attacks: Vec<&str> = rows
+            .iter()
+            .filter(|other| same_victim(row, other) && !other.certified)
+            .map(|other| other.attack.as_str())
+            .collect();
         attacks.sort_unstable();
         attacks.dedup();
         attacks.len() > 2
@@ -159,6 +162,7 @@ pub(crate) fn robust_accuracy(row: &SummaryRow, deviation: Option<f64>) -> Strin
         (None, Some((low, high))) => format!("{:.1} to {}", 100.0 * low, percent(high)),
         (None, None) => return "not run".to_owned(),
     };
+    let rate = if row.certified { format!("at least {rate}") } else { rate };
     match (interval, deviation) {
         (Some((low, high)), _) => format!("{rate} [{:.1}, {:.1}]", 100.0 * low, 100.0 * high),
         (None, Some(deviation)) => format!("{rate} ± {:.1}", 100.0 * deviation),

@@ -11,6 +11,7 @@ use realsafe_core::{
 use realsafe_plan::{Access, Cell, Chosen, Cost, Number, TargetRule};
 use realsafe_results::{Adversarials, CellRecord, MemberRecord, Outcome, Shares, Spent, Status, TracePoint};
 
+use crate::certificate::certify;
 use crate::workshop::{BuildError, BuiltMember, Made, Workshop};
 
 /// Why a cell gave nothing.
@@ -42,19 +43,19 @@ impl CellError {
 }
 
 /// A cell before its attack.
-struct Prepared {
-    samples: Samples,
-    model: DefendedModel,
+pub(crate) struct Prepared {
+    pub(crate) samples: Samples,
+    pub(crate) model: DefendedModel,
     /// The prediction of each clean image; of a randomised victim, the most frequent one.
-    predictions: Vec<u32>,
+    pub(crate) predictions: Vec<u32>,
     /// How often each clean image is predicted as its label.
-    clean_shares: Vec<f64>,
+    pub(crate) clean_shares: Vec<f64>,
     targets: Vec<Option<u32>>,
     /// Whether the model gives probabilities where logits belong.
     softened: bool,
 }
 
-fn prepare(cell: &Cell, workshop: &Workshop) -> Result<Prepared, CellError> {
+pub(crate) fn prepare(cell: &Cell, workshop: &Workshop) -> Result<Prepared, CellError> {
     let samples = workshop.samples(&cell.data, &cell.samples)?;
     let model = workshop.defended(&cell.model, &cell.stack)?;
     let clean_on = |draw: u32| {
@@ -87,6 +88,9 @@ pub(crate) fn compute(
     control: Control<'_>,
     keep_images: bool,
 ) -> Result<CellRecord, CellError> {
+    if cell.attack.chosen.component.is_certificate() {
+        return certify(cell, workshop, control);
+    }
     let Prepared { samples, mut model, predictions, clean_shares, targets, softened } = prepare(cell, workshop)?;
     let attacks = workshop.attacks(cell)?;
     let mut surrogates = workshop.surrogates(cell)?;

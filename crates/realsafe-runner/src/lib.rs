@@ -1,6 +1,7 @@
 //! From a plan to a store: builds what cells name, runs them in parallel, and keeps what they give.
 
 mod cell;
+mod certificate;
 mod plugins;
 mod run;
 mod verify;

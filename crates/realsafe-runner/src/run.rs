@@ -10,6 +10,7 @@ use realsafe_plan::{Cell, Partition, Plan};
 use realsafe_results::{CellRecord, Conflict, Journal, Put, Status, Store};
 
 use crate::cell::{CellError, compute, failed};
+use crate::certificate;
 use crate::workshop::{BuildError, Workshop};
 
 /// How a plan is run; nothing here changes a number.
@@ -133,6 +134,7 @@ pub fn run(
             workshop.prepare(experiment)?;
         }
     }
+    certificate::check(pending.iter().copied(), workshop)?;
     let shift = Shift {
         workshop,
         store,

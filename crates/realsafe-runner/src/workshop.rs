@@ -51,6 +51,16 @@ impl BuildError {
         Self::new(chain, reason.to_owned())
     }
 
+    pub(crate) fn without_proofs(cell: &Cell) -> Self {
+        let (model, stack, norm) = (&cell.model.id, cell.stack_name(), cell.threat.norm.name());
+        let victim = if stack == "none" { format!("`{model}`") } else { format!("`{model}` behind `{stack}`") };
+        let reason = format!(
+            "{victim} has no proofs in {norm}; there are some in l2 with `gaussian-smoothing` as the outermost defense, and in linf for \
+             bare networks of convolutions, linear layers, relus and max-pooling; leave other victims out with `skip` in [matrix]"
+        );
+        Self::new(&cell.attack.chosen, reason)
+    }
+
     pub(crate) fn without_targets(data: &Chosen) -> Self {
         Self::new(data, "the threat model takes targets from the dataset, which has none".to_owned())
     }

@@ -15,10 +15,11 @@ use realsafe_plan::{
     Traits, load_spec,
 };
 use realsafe_results::{CellRecord, Spent, Status, Store};
-use realsafe_runner::{Event, Options, Totals, Workshop};
+use realsafe_runner::{Event, Options, RunError, Totals, Workshop};
 
 extern crate realsafe_attacks as _;
 extern crate realsafe_data as _;
+extern crate realsafe_defenses as _;
 extern crate realsafe_models as _;
 
 /// An attack that breaks the rules in one way.
@@ -150,7 +151,7 @@ fn run(folder: &Path, spec: &str) -> (Totals, Vec<Option<CellRecord>>, Vec<Strin
             failures.lock().unwrap().push(reason.to_owned());
         }
     };
-    let (totals, records) = run_watched(folder, spec, &observe);
+    let (totals, records) = run_watched(folder, spec, &observe).unwrap();
     (totals, records, failures.into_inner().unwrap())
 }
 
@@ -158,7 +159,7 @@ fn run_watched(
     folder: &Path,
     spec: &str,
     observe: &(dyn Fn(Event<'_>) + Send + Sync),
-) -> (Totals, Vec<Option<CellRecord>>) {
+) -> Result<(Totals, Vec<Option<CellRecord>>), RunError> {
     let file = folder.join("spec.toml");
     std::fs::write(&file, spec).unwrap();
     let builtin = |name: &str| realsafe_models::builtin_weights(name).map(<[u8]>::to_vec);
@@ -176,10 +177,9 @@ fn run_watched(
     let options = Options { jobs: 2, save_adversarials: false, partition: None };
     let registry = Arc::new(Registry::linked());
     let workshop = Workshop::new(&Device::flex(), &registry, &Locations { data: folder.to_owned() });
-    let totals =
-        realsafe_runner::run(&plan, &store, "flex", &workshop, &options, &Default::default(), observe).unwrap();
+    let totals = realsafe_runner::run(&plan, &store, "flex", &workshop, &options, &Default::default(), observe);
     let records = plan.cells.iter().map(|cell| store.get(&cell.key).unwrap()).collect();
-    (totals, records)
+    Ok((totals?, records))
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn a_transfer_is_made_once_and_judged_on_every_victim() {
                 rows.fetch_add(stepped, Ordering::Relaxed);
             }
         };
-        let (_, records) = run_watched(folder.path(), spec, &observe);
+        let (_, records) = run_watched(folder.path(), spec, &observe).unwrap();
         let records: Vec<CellRecord> = records.into_iter().map(Option::unwrap).collect();
         (rows.into_inner(), records)
     };
@@ -347,4 +347,47 @@ fn a_chain_cannot_damp_the_network_of_all_its_members() {
     let record = records[0].as_ref().unwrap();
     assert!(record.outcomes.iter().all(|outcome| outcome.status == Status::Failed));
     assert!(record.warnings[0].contains("run that one alone"), "{:?}", record.warnings);
+}
+
+const SMOOTHED: &str = "[[defense]]\nuse = \"gaussian-smoothing\"\nsamples = 4\n[threat]\nnorm = \"l2\"\n\
+    [[attack]]\nuse = \"certificate\"\nsamples = 60\nselection-samples = 20\n";
+
+#[test]
+fn proofs_are_charged_and_do_not_depend_on_how_samples_are_cut() {
+    let run = |chunk: u32| {
+        let folder = tempfile::tempdir().unwrap();
+        let (totals, records, _) = run(folder.path(), &format!("{DIGITS}{NETWORK}{SMOOTHED}[run]\nchunk = {chunk}\n"));
+        assert_eq!(totals.computed, records.len());
+        records.into_iter().flat_map(|record| record.unwrap().outcomes).collect::<Vec<_>>()
+    };
+    let whole = run(100);
+    assert_eq!(whole, run(5));
+    let certified = whole.iter().filter(|outcome| outcome.status == Status::Certified).count();
+    assert!(certified > 3, "{certified}");
+    for outcome in whole {
+        assert_eq!(outcome.spent, Spent { forwards: 80, ..Spent::default() });
+        assert_eq!(outcome.status == Status::Certified, outcome.dist_l2 > 0.0);
+        // All votes for the label prove no more than this.
+        assert!(outcome.dist_l2 < 0.25 * 1.3 && outcome.dist_linf.is_infinite());
+        assert!(outcome.shares.is_some() && outcome.adv_pred.is_none());
+    }
+}
+
+#[test]
+fn victims_without_proofs_are_refused_before_anything_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let intervals = format!("{DIGITS}{NETWORK}[threat]\nnorm = \"linf\"\n[[attack]]\nuse = \"certificate\"\n");
+    let (_, records, _) = run(folder.path(), &intervals);
+    assert!(records[0].as_ref().unwrap().outcomes.iter().all(|outcome| outcome.dist_linf < 0.2));
+    let smoothed = format!("{DIGITS}{NETWORK}{SMOOTHED}");
+    let behind = smoothed.replace("[[defense]]", "[[defense]]\nuse = \"bit-depth\"\n[[defense]]");
+    let cubes = smoothed.replace("\"l2\"", "\"linf\"");
+    for (spec, victim) in [
+        (behind, "`digits-cnn` behind `bit-depth+gaussian-smoothing` has no proofs in l2"),
+        (cubes, "`digits-cnn` behind `gaussian-smoothing` has no proofs in linf"),
+        (intervals.replace("\"linf\"", "\"l2\""), "`digits-cnn` has no proofs in l2"),
+    ] {
+        let refused = run_watched(folder.path(), &spec, &|_| ()).unwrap_err().to_string();
+        assert!(refused.contains("the attack `certificate` cannot be built") && refused.contains(victim), "{refused}");
+    }
 }

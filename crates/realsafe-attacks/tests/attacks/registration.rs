@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use realsafe_core::{AttackEntry, ChainEntry, inventory};
+use realsafe_core::{AttackEntry, CertificateEntry, ChainEntry, inventory};
 use realsafe_plan::{Norm, Success, check_component};
 
 use crate::bench::{Setting, linear_problem, run};
@@ -16,7 +16,9 @@ fn every_file_is_an_attack_and_every_attack_is_sound() {
     let files: BTreeSet<String> =
         names.map(|path| path.file_stem().unwrap().to_string_lossy().replace('_', "-")).collect();
     let attacks = inventory::iter::<AttackEntry>().map(|entry| &entry.component);
-    let components = || attacks.clone().chain(inventory::iter::<ChainEntry>().map(|entry| &entry.component));
+    let chains = inventory::iter::<ChainEntry>().map(|entry| &entry.component);
+    let certificates = inventory::iter::<CertificateEntry>().map(|entry| &entry.component);
+    let components = || attacks.clone().chain(chains.clone()).chain(certificates.clone());
     let registered: BTreeSet<String> = components().map(|component| component.id.to_owned()).collect();
     assert_eq!(&files - &BTreeSet::from(["lib".to_owned()]), registered);
     for component in components() {

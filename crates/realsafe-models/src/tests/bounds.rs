@@ -2,6 +2,7 @@
 
 use burn::nn::LinearConfig;
 use burn::tensor::{Device, Tensor, TensorData};
+use realsafe_core::{Draws, Sampling};
 use realsafe_plan::Norm;
 
 use super::{NETWORKS, assert_close, floats, logits, noise, untrained};
@@ -44,29 +45,40 @@ fn bounds_are_exact_at_a_point_and_hold_in_the_cube_around_it() {
 fn only_sequences_of_known_layers_are_certified() {
     for (id, table) in NETWORKS {
         let model = untrained(id, table).snapshot();
-        let images = noise(id, table, 1);
         let bounded = BOUNDED.contains(&id) && table.is_empty();
-        assert_eq!(model.certified(images.clone(), &[0], Norm::Linf, 0.01).is_some(), bounded, "{id} {table}");
-        assert!(model.certified(images, &[0], Norm::L2, 0.01).is_none(), "{id}");
+        assert_eq!(model.certifier(Norm::Linf).is_some(), bounded, "{id} {table}");
+        assert!(model.certifier(Norm::L2).is_none(), "{id}");
     }
 }
 
 #[test]
-fn what_is_certified_depends_on_the_label_and_shrinks_with_eps() {
+fn certified_radii_are_the_largest_with_margins_above_zero() {
     let model = untrained("digits-cnn", "").snapshot();
     let images = noise("digits-cnn", "", 8);
     let predicted: Vec<u32> = logits(&*model, images.clone())
         .chunks_exact(10)
         .map(|row| (0..10).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap() as u32)
         .collect();
-    let count = |labels: &[u32], eps| {
-        let certified = model.certified(images.clone(), labels, Norm::Linf, eps).unwrap().unwrap();
-        certified.into_iter().filter(|certified| *certified).count()
+    let sampling = Sampling { selection: 0, samples: 0, alpha: 0.0, go_on: &|| Ok(()) };
+    let certifier = model.certifier(Norm::Linf).unwrap();
+    let radii = |labels: &[u32]| {
+        let certificates = certifier.certify(images.clone(), labels, &sampling, &Draws::none(8)).unwrap();
+        assert_eq!(certificates.passes, 50);
+        certificates.radii
     };
-    assert_eq!(count(&predicted, 0.0), 8);
-    assert_eq!(count(&predicted, 0.5), 0);
+    let network = untrained("digits-cnn", "");
+    // Margins at the radius are above zero, and a little beyond it no longer.
+    for (row, radius) in radii(&predicted).into_iter().enumerate() {
+        assert!(0.0 < radius && radius < 0.5, "{radius}");
+        for (eps, expected) in [(0.9999 * radius, true), (1.0001 * radius + 1e-6, false)] {
+            let image = images.clone().narrow(0, row, 1).autodiff();
+            let margins = floats(network.interval_margins(image, &predicted[row..=row], eps).unwrap().inner());
+            let proven = (0..).zip(margins).all(|(class, margin)| class == predicted[row] || margin > 0.0);
+            assert_eq!(proven, expected, "{eps}");
+        }
+    }
     let others: Vec<u32> = predicted.iter().map(|label| (label + 1) % 10).collect();
-    assert_eq!(count(&others, 0.0), 0);
+    assert_eq!(radii(&others), [0.0; 8]);
 }
 
 /// The smallest value of a linear function over a cube is at a corner.

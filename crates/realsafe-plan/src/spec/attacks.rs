@@ -48,6 +48,9 @@ impl Scope<'_> {
             self.diagnostics.push(Diagnostic::at(&opened.place, message).help("choose another `id`"));
         }
         let traits = opened.component.and_then(Component::attack);
+        if opened.component.is_some_and(Component::is_certificate) {
+            self.check_certificate(&mut opened);
+        }
         let surrogates = opened.fields.node("surrogates");
         let transfers = traits.is_some_and(|traits| {
             let stands_in = traits.surrogates == Surrogates::Transfer && surrogates.is_some();
@@ -107,6 +110,16 @@ impl Scope<'_> {
             gradients,
         });
         Some(Named { id, place, item })
+    }
+
+    /// Complains about keys of attacks that mean nothing where nothing is attacked.
+    fn check_certificate(&mut self, opened: &mut Opened<'_>) {
+        for key in ["success", "restarts", "eot", "search", "record", "budget", "gradient"] {
+            if let Some(node) = opened.fields.node(key) {
+                let message = format!("`{}` asks for proofs and has no `{key}`, which is for attacks", opened.id);
+                self.diagnostics.push(Diagnostic::at(&node.place, message).help("remove the key"));
+            }
+        }
     }
 
     /// Complains about values of an attack that do not fit together.

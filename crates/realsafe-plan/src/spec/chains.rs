@@ -87,6 +87,10 @@ impl Scope<'_> {
             let message = format!("`{}` is a chain itself and cannot be a member of one", component.id);
             self.diagnostics.push(Diagnostic::at(&place, message).help("list its members instead"));
         }
+        if component.is_some_and(Component::is_certificate) {
+            let message = format!("`{id}` attacks nothing and cannot be a member of a chain");
+            self.diagnostics.push(Diagnostic::at(&place, message).help("list it as an [[attack]] of its own"));
+        }
         let traits = component.and_then(Component::attack);
         if traits.is_some_and(|traits| traits.surrogates == Surrogates::Needed) {
             let message = format!("`{id}` needs surrogates, which members of a chain do not have");

@@ -8,7 +8,7 @@ use crate::diagnostic::{Diagnostic, list};
 use crate::experiment::Combination;
 use crate::fields::{self, Fields};
 use crate::tree::Node;
-use crate::{Aim, Claim, Expectation, Metric, Number, Relation, Selector};
+use crate::{Aim, AttackSpec, Claim, Expectation, Metric, Number, Relation, Selector};
 
 /// What expectations can be about.
 pub(super) struct Subjects<'a> {
@@ -17,6 +17,14 @@ pub(super) struct Subjects<'a> {
     pub(super) seeds: &'a [u64],
     /// Whether all of this is free of mistakes, so that what is missing is missing indeed.
     pub(super) sound: bool,
+}
+
+impl Subjects<'_> {
+    /// The attack that is meant, where it is a single one.
+    fn attack(&self, aim: &Aim) -> Option<&AttackSpec> {
+        let Aim::Attack(id) = aim else { return None };
+        self.axes.attacks.iter().find(|attack| attack.id == *id)?.item.as_ref()
+    }
 }
 
 /// The keys of a selector, as far as they are written.
@@ -90,6 +98,9 @@ impl Scope<'_> {
                 return None;
             }
         };
+        if let Some((selector, metric)) = selector.as_ref().zip(metric) {
+            self.check_metric(subjects, metric, &selector.attack, &fields.place);
+        }
         fields.finish(&mut self.diagnostics);
         Some(Expectation { selector: selector?, metric: metric?, claim: claim?, source })
     }
@@ -183,7 +194,7 @@ impl Scope<'_> {
         let threat = self.pick(written.threat, "threat", &threats, place)?;
         self.check_runs(subjects, &model, &stack, &aim, Some(&threat), place);
         let read = subjects.axes.threats.iter().find(|other| other.id == threat)?.item.as_ref()?;
-        let minimal = self.is_minimal(subjects, &aim);
+        let minimal = subjects.attack(&aim).is_some_and(AttackSpec::minimises_distance);
         let eps = self.eps(written.eps, read, exact && metric != Metric::MedianDistance, minimal, place)?;
         Some(Selector { model, stack, attack: aim, threat: Some(threat), eps, seed })
     }
@@ -196,10 +207,20 @@ impl Scope<'_> {
         }
     }
 
-    fn is_minimal(&self, subjects: &Subjects<'_>, aim: &Aim) -> bool {
-        let Aim::Attack(id) = aim else { return false };
-        let spec = subjects.axes.attacks.iter().find(|attack| attack.id == *id).and_then(|attack| attack.item.as_ref());
-        spec.is_some_and(crate::AttackSpec::minimises_distance)
+    /// Complains where attacks are taken for proofs, or proofs for attacks.
+    fn check_metric(&mut self, subjects: &Subjects<'_>, metric: Metric, aim: &Aim, place: &crate::Place) {
+        let proves = subjects.attack(aim).is_some_and(AttackSpec::is_certificate);
+        let complaint = match metric {
+            Metric::CertifiedAccuracy if !proves => Some((Metric::RobustAccuracy, "proves nothing")),
+            Metric::RobustAccuracy | Metric::SuccessRate if proves => {
+                Some((Metric::CertifiedAccuracy, "asks for proofs and attacks nothing"))
+            }
+            _ => None,
+        };
+        if let Some((other, reason)) = complaint {
+            let message = format!("`{}` {reason}", aim.name());
+            self.diagnostics.push(Diagnostic::at(place, message).help(format!("write metric = \"{}\"", other.name())));
+        }
     }
 
     /// A name that is written, or the only one there is.

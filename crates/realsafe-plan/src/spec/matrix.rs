@@ -173,7 +173,7 @@ impl Scope<'_> {
             let help = format!("remove the key, write success = \"last\", or leave the victim out with {leave_out}");
             self.diagnostics.push(Diagnostic::at(place, message).help(help));
         }
-        if spec.minimises_distance() {
+        if spec.minimises_distance() && !spec.is_certificate() {
             let message = format!(
                 "`{}` looks for the smallest distance, but {victim} is randomised and has none: it answers an image now this way, now that",
                 attack.id

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use realsafe_plan::{
-    Access, AttackTraits, Catalogue, ChainTraits, Component, Cost, DatasetTraits, DefenseTraits, Diagnostics, Document,
-    Environment, Experiment, Fallback, Goal, GradientMode, LossTraits, ModelTraits, Norm, Origin, Parameter,
-    ParameterKind, RequiredFile, Surrogates, TrainingSpec, Traits, load_spec,
+    Access, AttackTraits, Catalogue, CertificateTraits, ChainTraits, Component, Cost, DatasetTraits, DefenseTraits,
+    Diagnostics, Document, Environment, Experiment, Fallback, Goal, GradientMode, LossTraits, ModelTraits, Norm,
+    Origin, Parameter, ParameterKind, RequiredFile, Surrogates, TrainingSpec, Traits, load_spec,
 };
 
 const fn parameter(name: &'static str, kind: ParameterKind, fallback: Fallback) -> Parameter {
@@ -120,6 +120,12 @@ static BOUNDARY: Component = component(
 
 static CHAIN: Component =
     component("chain", &[], Traits::Chain(ChainTraits { norms: &Norm::ALL, goals: &Goal::ALL, members: None }));
+
+static PROOF: Component = component(
+    "proof",
+    &[],
+    Traits::Certificate(CertificateTraits { norms: &[Norm::Linf, Norm::L2], goals: &[Goal::Untargeted] }),
+);
 
 /// A chain whose members come from the program.
 static BUNDLE: Component = component(
@@ -260,7 +266,7 @@ static STANDARD: Component = component(
 );
 
 pub(crate) fn catalogue() -> Catalogue {
-    let attacks = [&PGD, &TRANSFER, &SQUARE, &BOUNDARY, &CHAIN, &BUNDLE];
+    let attacks = [&PGD, &TRANSFER, &SQUARE, &BOUNDARY, &CHAIN, &PROOF, &BUNDLE];
     let others = [
         &JPEG,
         &BIT_DEPTH,

@@ -85,3 +85,29 @@ fn what_chance_would_decide_is_refused_with_a_way_out() {
     assert!(cells(&experiment(&left_out, &[])).1.is_empty());
     assert!(error("draws = 5", "use = \"pgd\"").contains("20"), "too few draws");
 }
+
+#[test]
+fn certificates_run_once_on_any_victim_and_take_no_keys_of_attacks() {
+    let both = experiment(&spec("", "use = \"proof\""), &[]);
+    let (bare, noisy) = cells(&both);
+    assert!(bare.iter().chain(&noisy).all(|cell| cell.threat.eps.is_none()));
+    assert_eq!((bare.len(), noisy.len()), (1, 1));
+    let again = experiment(&both.resolved(), &[]);
+    assert_eq!(both.resolved(), again.resolved());
+    for key in ["success = \"last\"", "restarts = 3", "eot = 2", "record = [1]", "budget = { queries = 3 }"] {
+        let told = error("", &format!("use = \"proof\"\n{key}"));
+        assert!(told.contains("`proof` asks for proofs and has no") && told.contains("remove the key"), "{told}");
+    }
+    let told = error("", "use = \"chain\"\nmembers = [{ use = \"pgd\" }, { use = \"proof\" }]");
+    assert!(told.contains("`proof` attacks nothing and cannot be a member of a chain"), "{told}");
+    let expected = |metric: &str, attack: &str| {
+        let expect =
+            format!("[[expect]]\nstack = \"none\"\nattack = \"{attack}\"\nmetric = \"{metric}\"\nthreat = \"linf\"");
+        let attacks = "use = \"proof\"\n[[attack]]\nuse = \"pgd\"\nthreats = \"linf\"";
+        load(&spec("", &format!("{attacks}\n{expect}\nvalue = 0.5\ntolerance = 0.1")), &[])
+            .map_err(|mistakes| mistakes.render(false))
+    };
+    expected("certified-accuracy", "proof").unwrap();
+    assert!(expected("robust-accuracy", "proof").unwrap_err().contains("write metric = \"certified-accuracy\""));
+    assert!(expected("certified-accuracy", "pgd").unwrap_err().contains("write metric = \"robust-accuracy\""));
+}

@@ -21,7 +21,7 @@ use maud::{Markup, html};
 use realsafe_plan::{CurveAxis, Experiment, Facet, Figure, Norm, Number, ThreatSpec};
 
 use crate::table::spell;
-use crate::tables::curves::{CurveRow, is_envelope};
+use crate::tables::curves::{CurveRow, is_certificate, is_envelope};
 use crate::tables::summary::WORST_CASE;
 use axis::Scale;
 use scene::Ink;
@@ -243,6 +243,9 @@ fn label(experiment: &Experiment, figure: &Figure, facets: &[Facet], values: &[&
         Facet::Stack if *value == "none" => (facets.len() == 1).then(|| "no defense".to_owned()),
         Facet::Attack if figure.axis == CurveAxis::Eps && is_envelope(experiment, value) => {
             Some(format!("{value} (lower envelope)"))
+        }
+        Facet::Attack if figure.axis == CurveAxis::Eps && is_certificate(experiment, value) => {
+            Some(format!("{value} (certified)"))
         }
         _ => Some((*value).to_owned()),
     };

@@ -33,6 +33,7 @@ fn row(model: &str, attack: &str, x_axis: &'static str, eps: &str, seed: u64, (x
         low: Some(rate - 0.1),
         high: Some(rate + 0.1),
         envelope: false,
+        certified: false,
     }
 }
 

@@ -175,7 +175,7 @@ fn curves_have_the_worst_case_of_several_attacks() {
     let mut lines = curves.lines();
     assert_eq!(
         lines.next(),
-        Some("experiment,model,defense,attack,threat,norm,goal,eps,seed,x_axis,x,rate,low,high,envelope")
+        Some("experiment,model,defense,attack,threat,norm,goal,eps,seed,x_axis,x,rate,low,high,envelope,certified")
     );
     let points = |attack: &str| -> Vec<String> {
         let of_attack = curves.lines().filter(|line| line.starts_with(&format!("trial,plain,none,{attack},")));
@@ -183,11 +183,11 @@ fn curves_have_the_worst_case_of_several_attacks() {
     };
     assert_eq!(points("worst-case"), ["eps 0.0 1.0", "eps 0.25 0.5", "eps 0.5 0.375"]);
     assert!(read(&directory, "figures/trial.eps.svg").contains(">worst-case<"));
-    assert!(curves.lines().skip(1).all(|line| line.ends_with(",false")));
+    assert!(curves.lines().skip(1).all(|line| line.ends_with(",false,false")));
     let (searched, _) = chained();
     let curves = read(&searched, "curves.csv");
     for line in curves.lines().skip(1) {
-        assert_eq!(line.ends_with(",true"), line.contains(",searched,"), "{line}");
+        assert_eq!(line.ends_with(",true,false"), line.contains(",searched,"), "{line}");
     }
     assert!(curves.contains(",searched,") && curves.contains(",worst-case,"));
     // Nothing is said of what is not there.

@@ -4,7 +4,8 @@
 //!   a point at 0, at every distance and at every eps of the list. Of attacks that search for the smallest radius (`search`
 //!   in the spec) it is the lower envelope over all radii that were tried: a sample counts as broken from the smallest
 //!   success on, although the attack might fail at a larger radius. `envelope` marks the rows of such curves. Where several
-//!   attacks run, `worst-case` has their worst case as in the summary, at 0 and at every eps of the list.
+//!   attacks run, `worst-case` has their worst case as in the summary, at 0 and at every eps of the list. Certificates have exact
+//!   step functions as well, which are lower bounds of the accuracy; `certified` marks their rows.
 //! - `queries`: a step function with a point at 0, at every number of queries that first broke a sample, and at the most
 //!   that any sample took. Left out where the distance is minimised, because there the first adversarial decides nothing, and
 //!   of randomised victims, of which only final images are judged.
@@ -42,6 +43,13 @@ pub(crate) struct CurveRow {
     pub(crate) high: Option<f64>,
     /// Whether the rate is a lower envelope over the radii of a search.
     pub(crate) envelope: bool,
+    /// Whether the rate is certified: a lower bound of robust accuracy.
+    pub(crate) certified: bool,
+}
+
+/// Whether curves of an attack are those of a certificate.
+pub(crate) fn is_certificate(experiment: &Experiment, attack: &str) -> bool {
+    experiment.attacks.iter().any(|spec| spec.choice.chosen.id == attack && spec.is_certificate())
 }
 
 /// Whether curves of an attack against eps are lower envelopes over the radii of a search.
@@ -67,8 +75,7 @@ pub(crate) fn curve_rows<'a>(groups: &[Group], radii: impl Fn(&Subject) -> &'a [
 /// The worst case over several attacks against eps: what the summary says at each listed radius.
 pub(crate) fn worst_case_rows(entries: &[Entry]) -> Vec<CurveRow> {
     let is_beaten = |entry: &&Entry| {
-        let of_attacks =
-            entries.iter().filter(|other| other.group.is_some() && entry.subject.same_victim(&other.subject));
+        let of_attacks = entries.iter().filter(|other| other.is_attack() && entry.subject.same_victim(&other.subject));
         let attacks: BTreeSet<&str> = of_attacks.map(|other| other.subject.attack.as_str()).collect();
         attacks.len() > 1 && !entry.judged.is_empty()
     };
@@ -104,6 +111,7 @@ fn row(subject: &Subject, seed: u64, eps: Option<&Number>, x_axis: &'static str,
         low: interval.map(|(low, _)| low),
         high: interval.map(|(_, high)| high),
         envelope: false,
+        certified: false,
     }
 }
 
@@ -114,6 +122,7 @@ fn eps_curves<'a>(groups: &[Group], radii: &impl Fn(&Subject) -> &'a [Number]) -
     for group in groups.iter().filter(|group| !group.outcomes.is_empty()) {
         let point = |x, rate| CurveRow {
             envelope: group.search.is_some(),
+            certified: group.is_certificate,
             ..row(&group.subject, group.seed, None, "eps", x, rate)
         };
         let place = *places.entry((group.subject.key(), group.seed)).or_insert(curves.len());
@@ -278,6 +287,56 @@ mod tests {
                 ("queries", "1/4", 10.0, Some(0.75)),
             ]
         );
+    }
+
+    /// A certificate beside an attack on a randomised victim: radii of 0 (nothing proven), 0.2 and 0.5.
+    #[test]
+    fn certificates_give_a_marked_step_function_of_their_own() {
+        let plan = crate::fixture::plan(&[r#"
+            experiment = { id = "certified" }
+            data = { use = "dots", samples = 3 }
+            model = [{ use = "net" }]
+            threat = { norm = "linf", eps = ["1/8", "1/4"] }
+            attack = [{ use = "step" }, { use = "proof" }]
+        "#]);
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let shares = crate::Shares { clean: 0.9, correct: 0.8, robust: 0.7 };
+        let ends = [(Status::Uncertified, 0.0), (Status::Certified, 0.2), (Status::Certified, 0.5)];
+        for cell in &plan.cells {
+            let mut computed = crate::fixture::record_of(0, "rrr");
+            if cell.threat.eps.is_none() {
+                let outcomes = (0..).zip(ends).map(|(sample, (status, radius))| outcome(sample, status, radius));
+                computed = record(outcomes.collect());
+                computed.outcomes.iter_mut().for_each(|outcome| outcome.adv_pred = None);
+            }
+            computed.outcomes.iter_mut().for_each(|outcome| outcome.shares = Some(shares));
+            store.put(cell, &computed).unwrap();
+        }
+        let groups = Group::load(&plan.cells.iter().collect::<Vec<_>>(), &store).unwrap();
+        let radii = |_: &Subject| plan.experiments[0].threats[0].eps.as_slice();
+        let rows = curve_rows(&groups, radii);
+        let points: Vec<_> = rows.iter().filter(|row| row.certified).map(|row| (row.attack.as_str(), row.x)).collect();
+        assert_eq!(points, [0.0, 0.125, 0.2, 0.25, 0.5].map(|x| ("proof", x)));
+        let rates: Vec<Option<f64>> = rows.iter().filter(|row| row.certified).map(|row| row.rate).collect();
+        let third = Some(1.0 / 3.0);
+        assert_eq!(rates, [Some(2.0 / 3.0), Some(2.0 / 3.0), third, third, Some(0.0)]);
+        assert!(rows.iter().all(|row| row.certified == (row.attack == "proof")));
+        // It is no part of the worst case, which a single attack does not have in curves.
+        let entries = crate::tables::summary::entries(&groups, |subject| radii(subject).to_vec());
+        assert_eq!(worst_case_rows(&entries).len(), 0);
+        let nothing = vec![Vec::new(); entries.len()];
+        let summary = crate::tables::summary::summary_rows(&entries, &nothing, &vec![None; groups.len()]);
+        let proofs: Vec<_> = summary.iter().filter(|row| row.certified).collect();
+        assert_eq!(proofs.iter().map(|row| row.eps.as_str()).collect::<Vec<_>>(), ["1/8", "1/4"]);
+        for (row, rate) in proofs.iter().zip([2.0 / 3.0, 1.0 / 3.0]) {
+            assert_eq!((row.robust_accuracy, row.clean_accuracy), (Some(rate), Some(0.9)));
+            assert_eq!((row.accuracy, row.success, row.success_rate, row.errors), (None, None, None, Some(0)));
+            assert_eq!((row.median_distance, row.mean_distance), (Some(0.2), Some((0.2 + 0.5) / 3.0)));
+        }
+        let worst: Vec<_> = summary.iter().filter(|row| row.attack == "worst-case").collect();
+        let close = |rate: Option<f64>| (rate.unwrap() - 0.7).abs() < 1e-12;
+        assert!(worst.len() == 2 && worst.iter().all(|row| close(row.robust_accuracy) && !row.certified));
     }
 
     #[test]

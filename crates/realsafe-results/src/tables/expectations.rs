@@ -181,7 +181,7 @@ fn radii(experiment: &Experiment, selector: &Selector, metric: Metric, from: Opt
 fn answer(judged: &Judged, metric: Metric) -> Option<Option<f64>> {
     match metric {
         Metric::CleanAccuracy => Some(judged.clean_share()),
-        Metric::RobustAccuracy => Some(judged.robust_share()),
+        Metric::RobustAccuracy | Metric::CertifiedAccuracy => Some(judged.robust_share()),
         Metric::SuccessRate => {
             (judged.clean_answer() != Some(false)).then(|| judged.robust_share().map(|share| 1.0 - share))
         }

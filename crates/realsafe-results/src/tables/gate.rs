@@ -17,6 +17,8 @@
 //! - `black-box-member-wins`: in a chain, the members without gradients after the last one with gradients break more
 //!   than 0.2 points of all samples beyond what was broken before them (a warning of AutoAttack about Square; Croce,
 //!   Hein 2020, arXiv:2003.01690).
+//! - `certificate-broken`: an attack breaks a sample within the radius that a certificate proves for it. Proofs that rest on
+//!   random draws may be wrong with a small probability.
 //!
 //! Of attacks on each other, "more" and "fewer" mean by more than one point of robust accuracy and by more than two standard errors of the
 //! difference on the same samples. Samples that ended in an error are left out; `unbounded` counts them as broken.
@@ -58,6 +60,8 @@ pub enum Check {
     RandomAnswers,
     /// Members of a chain without gradients break what those with gradients left.
     BlackBoxMemberWins,
+    /// What is proven does not hold.
+    CertificateBroken,
 }
 
 impl Check {
@@ -71,12 +75,13 @@ impl Check {
             Self::ZeroGradients => "zero-gradients",
             Self::RandomAnswers => "random-answers",
             Self::BlackBoxMemberWins => "black-box-member-wins",
+            Self::CertificateBroken => "certificate-broken",
         }
     }
 
     /// Whether an attack that minimises the distance passes it or not radius by radius, and not as a whole.
     pub(crate) const fn is_about_a_radius(self) -> bool {
-        !matches!(self, Self::Unbounded | Self::ZeroGradients | Self::RandomAnswers)
+        !matches!(self, Self::Unbounded | Self::ZeroGradients | Self::RandomAnswers | Self::CertificateBroken)
     }
 }
 
@@ -95,8 +100,13 @@ pub(crate) fn suspicions(groups: &[Group], entries: &[Entry], values: usize) -> 
         let Some(group) = entry.group.map(|index| &groups[index]) else {
             return Vec::new();
         };
+        if group.is_certificate {
+            let evidence = certificate_broken(group, groups);
+            return Vec::from_iter(evidence.map(|evidence| Suspicion { check: Check::CertificateBroken, evidence }));
+        }
         let rivals: Vec<(&Group, &Entry)> = entries
             .iter()
+            .filter(|other| other.is_attack())
             .filter_map(|other| Some((&groups[other.group?], other)))
             .filter(|(_, other)| is_comparable(entry, other))
             .collect();
@@ -221,6 +231,23 @@ fn black_box_member_wins(group: &Group) -> Option<String> {
             100.0 * share
         )
     })
+}
+
+fn certificate_broken(group: &Group, groups: &[Group]) -> Option<String> {
+    let radii: BTreeMap<u32, f64> =
+        group.outcomes.iter().map(|outcome| (outcome.sample, group.distance(outcome))).collect();
+    let attacks = groups.iter().filter(|other| !other.is_certificate && group.subject.same_victim(&other.subject));
+    let broken_by = |attack: &Group| {
+        let inside =
+            |outcome: &&Outcome| radii.get(&outcome.sample).is_some_and(|radius| attack.distance(outcome) < *radius);
+        attack.outcomes.iter().filter(inside).count()
+    };
+    let (broken, attack) = attacks
+        .map(|attack| (broken_by(attack), attack))
+        .max_by_key(|(broken, _)| *broken)
+        .filter(|(broken, _)| *broken > 0)?;
+    let (name, all) = (&attack.subject.attack, radii.len());
+    Some(format!("{name} breaks {broken} of {all} samples within the radius that is proven for them"))
 }
 
 /// Both entries on the same samples, if the first is more robust by more than the thresholds.

@@ -23,6 +23,8 @@ pub(crate) struct Group {
     pub(crate) subject: Subject,
     pub(crate) eps: Option<Number>,
     pub(crate) seed: u64,
+    /// Whether it is a certificate: then distances are radii within which nothing is misclassified.
+    pub(crate) is_certificate: bool,
     /// What the attack may ask of the victim.
     pub(crate) access: Access,
     /// The gradients of the victim that it may take per sample, with all restarts.
@@ -160,6 +162,7 @@ impl Group {
             subject,
             eps: cell.threat.eps.clone(),
             seed: cell.seed,
+            is_certificate: cell.attack.chosen.component.is_certificate(),
             access: cell.attack.access(),
             gradients: cell.cost.backwards.checked_div(cell.samples.len() as u64).unwrap_or(0),
             restarts: cell.attack.restarts,
@@ -203,7 +206,8 @@ impl Group {
         }
     }
 
-    /// How every sample counts: as its status says, or, where the distance is minimised, at a radius.
+    /// How every sample counts: as its status says, or, where the distance is minimised, at a radius. A certificate counts
+    /// as broken what is not proven.
     pub(crate) fn judge(&self, radius: f64) -> Vec<Judged> {
         self.outcomes.iter().map(|outcome| self.judge_sample(outcome, radius)).collect()
     }
@@ -217,15 +221,20 @@ impl Group {
             (_, None) if best > self.subject.norm.tolerance(radius) => (Some(false), outcome.clean_pred),
             (_, None) => (Some(true), outcome.adv_pred),
         };
+        let proven = |shares: Shares| match broken {
+            // What is proven does not hang by the draws.
+            Some(broken) if self.is_certificate => Shares { robust: f64::from(u8::from(!broken)), ..shares },
+            _ => shares,
+        };
         let spent = &outcome.spent;
         Judged {
             sample: outcome.sample,
             label: outcome.label,
             target: outcome.target,
             clean_pred: outcome.clean_pred,
-            pred,
+            pred: pred.filter(|_| !self.is_certificate),
             broken,
-            shares: outcome.shares,
+            shares: outcome.shares.map(proven),
             distance: best,
             queries: spent.queries,
             forwards: spent.forwards,
@@ -233,13 +242,14 @@ impl Group {
         }
     }
 
-    /// The distance of the adversarial in the norm of the threat model; infinite without one.
+    /// The distance of the adversarial in the norm of the threat model; infinite without one. Of a certificate, the radius.
     pub(crate) fn distance(&self, outcome: &Outcome) -> f64 {
         match (outcome.status, self.subject.norm) {
-            (Status::Broken, Norm::Linf) => outcome.dist_linf,
-            (Status::Broken, Norm::L2) => outcome.dist_l2,
-            (Status::Broken, Norm::L1) => outcome.dist_l1,
-            (Status::Broken, Norm::L0) => outcome.dist_l0,
+            (Status::Uncertified, _) => 0.0,
+            (Status::Broken | Status::Certified, Norm::Linf) => outcome.dist_linf,
+            (Status::Broken | Status::Certified, Norm::L2) => outcome.dist_l2,
+            (Status::Broken | Status::Certified, Norm::L1) => outcome.dist_l1,
+            (Status::Broken | Status::Certified, Norm::L0) => outcome.dist_l0,
             _ => f64::INFINITY,
         }
     }

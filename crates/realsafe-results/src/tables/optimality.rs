@@ -27,10 +27,11 @@ pub(crate) fn local_optimality(groups: &[Group]) -> Vec<Option<f64>> {
 }
 
 fn of_group(group: &Group, groups: &[Group]) -> Option<f64> {
-    if group.eps.is_some() || group.outcomes.iter().any(|outcome| outcome.status.is_error()) {
+    if group.eps.is_some() || group.is_certificate || group.outcomes.iter().any(|outcome| outcome.status.is_error()) {
         return None;
     }
-    let rivals = || groups.iter().filter(|other| group.seed == other.seed && group.subject.same_victim(&other.subject));
+    let attacks = || groups.iter().filter(|other| !other.is_certificate && group.seed == other.seed);
+    let rivals = || attacks().filter(|other| group.subject.same_victim(&other.subject));
     if rivals().all(|other| other.subject.attack == group.subject.attack) {
         return None;
     }

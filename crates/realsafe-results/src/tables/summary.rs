@@ -7,6 +7,10 @@
 //! attacks that minimise the distance, when its distance exceeds eps. Accuracy is the share of predictions on the
 //! attacked images that equal the label.
 //!
+//! Rows of certificates are marked: their robust accuracy is certified accuracy, the share of samples that are proven to
+//! be classified correctly within eps, and their distances are the radii of the proofs. They are no part of the worst case,
+//! and columns about attacks are empty.
+//!
 //! Of randomised victims, accuracies and rates are means over samples of the share of draws, also in the worst case, where
 //! the attack counts that leaves a sample the smallest share. Counts and membership (`initially_correct`) go by the majority
 //! of a sample's draws. Intervals are Wilson's with the mean in place of the rate: rather too wide, as shares vary less than
@@ -96,6 +100,8 @@ pub struct SummaryRow {
     pub cells: Option<u64>,
     /// Cells of the plan.
     pub cells_expected: Option<u64>,
+    /// Whether the row is a certificate, so that robust accuracy is certified accuracy, a lower bound.
+    pub certified: bool,
     /// Whether all cells are there.
     pub complete: bool,
     /// What looked wrong, joined by `; `.
@@ -122,6 +128,7 @@ pub(crate) struct Entry {
     pub(crate) eps: Option<Number>,
     pub(crate) seed: u64,
     pub(crate) judged: Vec<Judged>,
+    is_certificate: bool,
     cells: u64,
     cells_expected: u64,
     warnings: Vec<String>,
@@ -145,6 +152,7 @@ pub(crate) fn entries(groups: &[Group], radii: impl Fn(&Subject) -> Vec<Number>)
             judged: group.judge(eps.as_ref().map_or(f64::MAX, Number::value)),
             eps,
             seed: group.seed,
+            is_certificate: group.is_certificate,
             cells: group.cells,
             cells_expected: group.cells_expected,
             warnings: group.warnings.clone(),
@@ -160,7 +168,7 @@ fn worst_cases(entries: &[Entry]) -> Vec<Entry> {
     let mut worst: Vec<Entry> = Vec::new();
     let mut places = BTreeMap::new();
     let mut rows: Vec<BTreeMap<u32, Judged>> = Vec::new();
-    for entry in entries {
+    for entry in entries.iter().filter(|entry| entry.is_attack()) {
         let Subject { model, defense, threat, .. } = &entry.subject;
         let eps = entry.eps.as_ref().map(|eps| eps.text());
         let place = *places.entry((model, defense, threat, eps, entry.seed)).or_insert(worst.len());
@@ -168,7 +176,18 @@ fn worst_cases(entries: &[Entry]) -> Vec<Entry> {
             let subject = Subject { attack: WORST_CASE.to_owned(), ..entry.subject.clone() };
             let (cells, cells_expected, warnings) = (0, 0, Vec::new());
             let (eps, seed, judged) = (entry.eps.clone(), entry.seed, Vec::new());
-            worst.push(Entry { group: None, subject, eps, seed, judged, cells, cells_expected, warnings });
+            let is_certificate = false;
+            worst.push(Entry {
+                group: None,
+                subject,
+                eps,
+                seed,
+                judged,
+                is_certificate,
+                cells,
+                cells_expected,
+                warnings,
+            });
             rows.push(BTreeMap::new());
         }
         worst[place].cells += entry.cells;
@@ -216,7 +235,12 @@ fn worse(a: &Judged, b: &Judged) -> Judged {
 }
 
 impl Entry {
-    /// Share of samples that the attacker does not break.
+    /// Whether it is about one attack: no worst case, and no certificate.
+    pub(crate) const fn is_attack(&self) -> bool {
+        self.group.is_some() && !self.is_certificate
+    }
+
+    /// Share of samples that the attacker does not break; of a certificate, that no attacker can.
     pub(crate) fn robust_accuracy(&self) -> Rate {
         Rate::of_shares(self.judged.iter().map(Judged::robust_share))
     }
@@ -260,7 +284,7 @@ impl Entry {
         let not_target = self.subject.goal.has_target().then(|| self.success_among(Judged::not_target_answer));
         let distances = self.distances();
         let finite: Vec<f64> = distances.iter().copied().filter(|distance| distance.is_finite()).collect();
-        SummaryRow {
+        let row = SummaryRow {
             seed: self.seed.to_string(),
             samples: Some(robust.total),
             clean_accuracy: Rate::of_shares(self.judged.iter().map(Judged::clean_share)).value(),
@@ -287,8 +311,22 @@ impl Entry {
             cells: Some(self.cells),
             cells_expected: Some(self.cells_expected),
             complete: self.is_complete(),
+            certified: self.is_certificate,
             warnings: self.warnings.join("; "),
             ..self.blank()
+        };
+        if !self.is_certificate {
+            return row;
+        }
+        // Nothing was attacked.
+        SummaryRow {
+            success: None,
+            success_rate: None,
+            success_initially_correct: None,
+            success_rate_initially_correct: None,
+            success_initially_not_target: None,
+            success_rate_initially_not_target: None,
+            ..row
         }
     }
 
@@ -373,6 +411,7 @@ fn over_seeds(name: &str, blank: &SummaryRow, rows: &[SummaryRow], statistic: fn
         mean_queries: over(|row| row.mean_queries),
         mean_forwards: over(|row| row.mean_forwards),
         mean_backwards: over(|row| row.mean_backwards),
+        certified: rows.iter().all(|row| row.certified),
         complete: rows.iter().all(|row| row.complete),
         suspect: words(rows.iter().flat_map(|row| row.suspect.split("; "))),
         ..blank.clone()

@@ -55,9 +55,9 @@ impl Explain {
         if let Some(attack) = component.attack() {
             text += &format!("\n## Facts\n{}", self.attack(component, attack, catalogue));
         }
-        if let Some(chain) = component.chain() {
-            let norms: Vec<&str> = chain.norms.iter().copied().map(Norm::name).collect();
-            let goals: Vec<&str> = chain.goals.iter().copied().map(Goal::name).collect();
+        if let Some((norms, goals)) = component.threats().filter(|_| component.attack().is_none()) {
+            let norms: Vec<&str> = norms.iter().copied().map(Norm::name).collect();
+            let goals: Vec<&str> = goals.iter().copied().map(Goal::name).collect();
             text += &format!("\n## Facts\nnorms: {}\ngoals: {}\n", norms.join(", "), goals.join(", "));
         }
         if let Some(defense) = component.defense() {

@@ -184,3 +184,19 @@ fn members_without_gradients_must_not_break_what_is_left() {
         assert_eq!(checks(&judge(&chain(members), vec![one.clone()])).concat(), []);
     }
 }
+
+#[test]
+fn certificates_are_suspect_only_where_an_attack_breaks_what_they_prove() {
+    let attacks = spec(&[WALK, CLIMB, "use = \"proof\""], "\"1/4\"");
+    let proven = |radius: f64| {
+        let outcome = |sample| crate::fixture::outcome(sample, Status::Certified, radius);
+        record((0..SAMPLES).map(outcome).collect())
+    };
+    // The adversarials are at a distance of 0.1.
+    let found = judge(&attacks, vec![broken(400), broken(400), proven(0.1)]);
+    assert_eq!(checks(&found).concat(), []);
+    let found = judge(&attacks, vec![broken(400), broken(300), proven(0.11)]);
+    let about_proofs = found.iter().flatten().filter(|suspicion| suspicion.check == Check::CertificateBroken);
+    let evidence: Vec<&str> = about_proofs.map(|suspicion| suspicion.evidence.as_str()).collect();
+    assert_eq!(evidence, ["walk breaks 400 of 400 samples within the radius that is proven for them"]);
+}

@@ -122,8 +122,11 @@ fn facts(component: &Component) -> Vec<(&'static str, Value)> {
         Traits::Model(model) => {
             vec![("gradients", names(model.differentiable.then_some("exact").into_iter().collect()))]
         }
-        Traits::Chain(_) | Traits::Dataset(_) | Traits::Recipe | Traits::RecipeWithSources | Traits::Loss(_) => {
-            Vec::new()
-        }
+        Traits::Chain(_)
+        | Traits::Certificate(_)
+        | Traits::Dataset(_)
+        | Traits::Recipe
+        | Traits::RecipeWithSources
+        | Traits::Loss(_) => Vec::new(),
     }
 }
