@@ -16,6 +16,11 @@ pub trait Trainable: Send {
     /// Batch norm takes the statistics of these images and updates its running ones, dropout drops.
     fn forward(&self, images: Tensor<4>) -> Tensor<2>;
 
+    /// Whether [`Trainable::forward`] draws random numbers, for dropout or noise, so that the same images give other logits each time.
+    fn is_random(&self) -> bool {
+        false
+    }
+
     /// Whether the network tells its features, so that it has [`Trainable::features_and_logits`].
     fn tells_features(&self) -> bool {
         false

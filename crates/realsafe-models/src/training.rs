@@ -46,6 +46,10 @@ impl<N: Network> Trainable for Training<N> {
         self.network.forward(images, &mut Randomness::Device)
     }
 
+    fn is_random(&self) -> bool {
+        self.network.is_random_in_training()
+    }
+
     fn tells_features(&self) -> bool {
         N::TELLS_FEATURES
     }

@@ -57,6 +57,10 @@ impl Trainable for Preprocessed {
         self.network.forward(self.seen(images))
     }
 
+    fn is_random(&self) -> bool {
+        self.network.is_random()
+    }
+
     fn tells_features(&self) -> bool {
         self.network.tells_features()
     }

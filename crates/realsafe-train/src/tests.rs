@@ -25,6 +25,7 @@ use crate::parameters::optimizer;
 use crate::{Progress, TrainingError, TrainingSummary, Watch, train};
 
 mod objectives;
+mod references;
 
 fn environment() -> Environment<'static> {
     Environment {

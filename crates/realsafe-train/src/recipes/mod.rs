@@ -2,6 +2,7 @@
 
 mod alp;
 mod center_loss;
+mod deep_defense;
 mod ensemble_at;
 mod fast_at;
 mod fgsm_at;
