@@ -6,6 +6,10 @@
 //! softmax outputs, whose softmax is that mean. Gradients are exact in both, however the members compute theirs. A
 //! random member draws its own numbers.
 //!
+//! Members are trained together: as the model of a training spec, with members in place that go without weights or go on from
+//! theirs. They start from different initial weights, and each is saved to a file of its own, as `weights-0.safetensors`, which
+//! the member is then given. The recipe `adp` sees the members; others lower a loss of what they answer together.
+//!
 //! An answer of the ensemble is one query, and costs a pass of every member.
 //!
 //! ## Reference
@@ -22,23 +26,23 @@ use realsafe_core::{CombinedModelEntry, Draws, Model, Stop, Tape, inventory};
 use realsafe_plan::{Chosen, Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Combine {
+pub(crate) enum Combine {
     Logits,
     Probabilities,
 }
 
-struct Ensemble {
-    members: Vec<Arc<dyn Model>>,
-    combine: Combine,
+pub(crate) struct Ensemble {
+    pub(crate) members: Vec<Arc<dyn Model>>,
+    pub(crate) combine: Combine,
 }
 
 impl Combine {
-    fn of(values: &Values) -> Self {
+    pub(crate) fn of(values: &Values) -> Self {
         if values.text("combine") == "logits" { Self::Logits } else { Self::Probabilities }
     }
 
     /// What logits `[n, classes]` of members give.
-    fn together(self, parts: Vec<Tensor<2>>) -> Tensor<2> {
+    pub(crate) fn together(self, parts: Vec<Tensor<2>>) -> Tensor<2> {
         let count = parts.len() as f64;
         match self {
             Self::Logits => sum(parts) / count,

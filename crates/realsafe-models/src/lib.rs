@@ -7,6 +7,7 @@
 mod bounds;
 mod builtin;
 mod ensemble;
+mod ensemble_training;
 mod head;
 mod inner;
 mod layers;

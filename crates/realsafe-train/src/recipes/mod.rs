@@ -1,5 +1,6 @@
 //! The recipes, one file each.
 
+mod adp;
 mod alp;
 mod center_loss;
 mod deep_defense;

@@ -1,6 +1,6 @@
 //! Objectives of smooth networks against PyTorch in double precision; `tests/training/reference.py` makes the numbers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::activation::{log_softmax, tanh};
@@ -64,7 +64,15 @@ impl Trainable for Smooth {
         }
     }
 
-    fn update(&mut self, _: f64, _: Gradients) {
+    fn has_members(&self) -> bool {
+        self.0.len() > 1
+    }
+
+    fn member_logits(&self, images: Tensor<4>) -> Option<Vec<Tensor<2>>> {
+        Some(self.0.iter().map(|member| logits(member, images.clone())).collect())
+    }
+
+    fn update(&mut self, _: f64, _: &mut Gradients) {
         unreachable!("only the trainer updates")
     }
 
@@ -80,7 +88,7 @@ impl Trainable for Smooth {
         self.snapshot()
     }
 
-    fn save(&self, _: &Path) -> Result<(), String> {
+    fn save(&self, _: &Path) -> Result<Vec<PathBuf>, String> {
         unreachable!("only the trainer saves")
     }
 
@@ -139,6 +147,11 @@ fn deep_defense_differentiates_distances_to_boundaries() {
     let table = "c = 5\nd = 2\nlambda = 2";
     agrees("deep-defense-1", "deep-defense", &format!("{table}\nsteps = 1"), 1);
     agrees("deep-defense-3", "deep-defense", &format!("{table}\nsteps = 3"), 1);
+}
+
+#[test]
+fn adaptive_diversity_is_entropy_and_determinant() {
+    agrees("adp", "adp", "alpha = 2\nbeta = 0.5", 3);
 }
 
 #[test]
