@@ -30,7 +30,8 @@ fn main() {
         let chosen = parse_component(component, component.example, &Catalogue::default(), &environment)
             .expect("its example is right");
         let entry = TrainableEntry::find(component.id).expect("it can be trained");
-        let network = (entry.build)(&chosen.values, SgdConfig::new().init(), 0, &device).snapshot();
+        let network = (entry.build)(&chosen.values, SgdConfig::new().init(), 0, &device).expect("its example is right");
+        let network = network.snapshot();
         let [channels, height, width] =
             (component.model().expect("it is a model").input)(&chosen.values).expect("its example is right");
         let images = Tensor::<4>::random([rows, channels, height, width], Distribution::Uniform(0.0, 1.0), &device);

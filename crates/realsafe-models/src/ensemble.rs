@@ -6,6 +6,10 @@
 //! softmax outputs, whose softmax is that mean. Gradients are exact in both, however the members compute theirs. A
 //! random member draws its own numbers.
 //!
+//! Members are trained together: as the model of a training spec, with members in place that go without weights or go on from
+//! theirs. They start from different initial weights, and each is saved to a file of its own, as `weights-0.safetensors`, which
+//! the member is then given. The recipe `adp` sees the members; others lower a loss of what they answer together.
+//!
 //! An answer of the ensemble is one query, and costs a pass of every member.
 //!
 //! ## Reference
@@ -21,19 +25,27 @@ use realsafe_core::{CombinedModelEntry, Draws, Model, Stop, Tape, inventory, mix
 use realsafe_plan::{Chosen, Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Combine {
+pub(crate) enum Combine {
     Logits,
     Probabilities,
 }
 
-struct Ensemble {
-    members: Vec<Arc<dyn Model>>,
-    combine: Combine,
+pub(crate) struct Ensemble {
+    pub(crate) members: Vec<Arc<dyn Model>>,
+    pub(crate) combine: Combine,
 }
 
 impl Combine {
-    fn of(values: &Values) -> Self {
+    pub(crate) fn of(values: &Values) -> Self {
         if values.text("combine") == "logits" { Self::Logits } else { Self::Probabilities }
+    }
+
+    /// What logits `[n, classes]` of members give.
+    pub(crate) fn together(self, parts: Vec<Tensor<2>>) -> Tensor<2> {
+        match self {
+            Self::Logits => mean(parts),
+            Self::Probabilities => mixture(&parts),
+        }
     }
 }
 
@@ -51,10 +63,7 @@ impl Model for Ensemble {
     fn logits(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<2>, Stop> {
         let ask = |(place, member): (u64, &Arc<dyn Model>)| member.logits(images.clone(), &draws.of_part(place));
         let parts: Vec<Tensor<2>> = (0..).zip(&self.members).map(ask).collect::<Result<_, _>>()?;
-        Ok(match self.combine {
-            Combine::Logits => mean(parts),
-            Combine::Probabilities => mixture(&parts),
-        })
+        Ok(self.combine.together(parts))
     }
 
     /// Members go back as they do on their own: not all of them are known to autodiff.

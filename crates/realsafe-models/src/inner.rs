@@ -93,6 +93,11 @@ impl Stochastic {
         self.image_noise.or(self.inner_noise).or(self.pruning).is_some()
     }
 
+    /// Whether it adds noise, as it does in training, too.
+    pub(crate) fn is_noisy(&self) -> bool {
+        self.image_noise.or(self.inner_noise).is_some()
+    }
+
     /// Those of the parameters [`IMAGE_NOISE`], [`INNER_NOISE`] and [`ACTIVATION_PRUNING`].
     pub(crate) fn of(values: &Values) -> Self {
         let number = |parameter: Parameter| {

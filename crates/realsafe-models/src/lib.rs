@@ -7,6 +7,7 @@
 mod bounds;
 mod builtin;
 mod ensemble;
+mod ensemble_training;
 pub mod foreign;
 mod head;
 mod inner;

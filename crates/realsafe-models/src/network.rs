@@ -29,6 +29,11 @@ pub(crate) trait Network: Module + Send + Sync + 'static {
     /// Logits `[n, classes]` of images `[n, channels, height, width]`; layers that are random draw from `randomness`.
     fn forward(&self, images: Tensor<4>, randomness: &mut Randomness<'_>) -> Tensor<2>;
 
+    /// Whether it draws random numbers in training.
+    fn is_random_in_training(&self) -> bool {
+        false
+    }
+
     /// The head behind the last linear layer.
     fn head(&self) -> &Head {
         &Head::Linear

@@ -1,7 +1,7 @@
 //! Networks of this crate in training state.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::module::{ModuleMapper, ModuleVisitor, Param};
@@ -31,19 +31,23 @@ pub(crate) fn trainable<N: Network>(
     optimizer: ModuleOptimizer,
     seed: u64,
     device: &Device,
-) -> Box<dyn Trainable> {
+) -> Result<Box<dyn Trainable>, String> {
     // A backend has one generator per process; nobody else may draw from it between seed and last weight.
     static GENERATOR: Mutex<()> = Mutex::new(());
     let guard = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     device.seed(seed);
     let network = N::new(values, device).materialize();
     drop(guard);
-    Box::new(Training { network: network.train(), optimizer, average: None })
+    Ok(Box::new(Training { network: network.train(), optimizer, average: None }))
 }
 
 impl<N: Network> Trainable for Training<N> {
     fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         self.network.forward(images, &mut Randomness::Device)
+    }
+
+    fn is_random(&self) -> bool {
+        self.network.is_random_in_training()
     }
 
     fn tells_features(&self) -> bool {
@@ -66,8 +70,8 @@ impl<N: Network> Trainable for Training<N> {
         matches!(self.network.head(), Head::MaxMahalanobis { .. })
     }
 
-    fn update(&mut self, rate: f64, gradients: Gradients) {
-        let gradients = GradientsParams::from_grads(gradients, &self.network);
+    fn update(&mut self, rate: f64, gradients: &mut Gradients) {
+        let gradients = GradientsParams::from_module(gradients, &self.network);
         self.network = self.optimizer.step(rate, self.network.clone(), gradients);
     }
 
@@ -91,8 +95,9 @@ impl<N: Network> Trainable for Training<N> {
         Arc::new(Evaluation::new(self.average.as_ref().unwrap_or(&self.network)))
     }
 
-    fn save(&self, file: &Path) -> Result<(), String> {
-        weights::save(&self.average.as_ref().unwrap_or(&self.network).valid(), file)
+    fn save(&self, file: &Path) -> Result<Vec<PathBuf>, String> {
+        weights::save(&self.average.as_ref().unwrap_or(&self.network).valid(), file)?;
+        Ok(vec![file.to_owned()])
     }
 
     fn load(&mut self, file: &Path) -> Result<(), String> {

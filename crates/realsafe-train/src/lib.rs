@@ -17,7 +17,7 @@ mod schedule;
 mod trainer;
 
 pub use metrics::EpochMetrics;
-pub use trainer::{Progress, TrainingError, TrainingSummary, Watch, train};
+pub use trainer::{Progress, TrainedWeights, TrainingError, TrainingSummary, Watch, train};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Networks that are trained behind defenses: the recipe sees one network, and the weights are those of the inner one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{Device, Gradients, Tensor};
@@ -57,6 +57,10 @@ impl Trainable for Preprocessed {
         self.network.forward(self.seen(images))
     }
 
+    fn is_random(&self) -> bool {
+        self.network.is_random()
+    }
+
     fn tells_features(&self) -> bool {
         self.network.tells_features()
     }
@@ -69,7 +73,15 @@ impl Trainable for Preprocessed {
         self.network.has_centres()
     }
 
-    fn update(&mut self, rate: f64, gradients: Gradients) {
+    fn has_members(&self) -> bool {
+        self.network.has_members()
+    }
+
+    fn member_logits(&self, images: Tensor<4>) -> Option<Vec<Tensor<2>>> {
+        self.network.member_logits(self.seen(images))
+    }
+
+    fn update(&mut self, rate: f64, gradients: &mut Gradients) {
         self.network.update(rate, gradients);
     }
 
@@ -85,7 +97,7 @@ impl Trainable for Preprocessed {
         Arc::new(DefendedModel::new(self.network.outcome(), self.stack.clone()))
     }
 
-    fn save(&self, file: &Path) -> Result<(), String> {
+    fn save(&self, file: &Path) -> Result<Vec<PathBuf>, String> {
         self.network.save(file)
     }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use fs_err as fs;
 use realsafe_core::projection::{Distances, in_box};
@@ -25,6 +26,7 @@ use crate::parameters::optimizer;
 use crate::{Progress, TrainingError, TrainingSummary, Watch, train};
 
 mod objectives;
+mod references;
 
 fn environment() -> Environment<'static> {
     Environment {
@@ -120,7 +122,7 @@ fn training_lowers_the_loss_and_learns() {
     let metrics = fs::read_to_string(folder.path().join("metrics.csv")).unwrap();
     assert_eq!(metrics.lines().count(), 9);
     assert!(metrics.starts_with("epoch,rate,train_loss,train_accuracy,test_accuracy\n1,"), "{metrics}");
-    let weights = digits_cnn(&summary.weights.display().to_string());
+    let weights = digits_cnn(&summary.weights[0].file.display().to_string());
     let test = digits("test");
     let measured = accuracy(&*weights, batch(&test).images, &test.labels);
     assert_eq!(Some(measured), last.test_accuracy);
@@ -166,7 +168,7 @@ fn an_interrupted_run_ends_as_if_it_had_not_been() {
             assert!(!folder.path().join("weights.safetensors").exists());
         }
         let summary = run(&spec, folder.path()).unwrap();
-        assert_eq!((&summary.blake3, &summary.epochs), (&expected.blake3, &expected.epochs));
+        assert_eq!((&summary.weights[0].blake3, &summary.epochs), (&expected.weights[0].blake3, &expected.epochs));
         let bytes = |folder: &TempDir, file: &str| fs::read(folder.path().join(file)).unwrap();
         assert_eq!(bytes(&folder, "metrics.csv"), bytes(&whole, "metrics.csv"));
         // A finished run is not made again.
@@ -177,7 +179,10 @@ fn an_interrupted_run_ends_as_if_it_had_not_been() {
             }
         };
         let watch = Watch { cancelled: &AtomicBool::new(false), progress: &progress };
-        assert_eq!(train(&spec, &locations(), &Device::flex(), folder.path(), watch).unwrap().blake3, expected.blake3);
+        assert_eq!(
+            train(&spec, &locations(), &Device::flex(), folder.path(), watch).unwrap().weights[0].blake3,
+            expected.weights[0].blake3
+        );
         assert_eq!(batches.get(), 0);
     }
 }
@@ -208,8 +213,8 @@ fn training_goes_on_from_weights_and_stops_when_it_diverges() {
     assert!(matches!(diverged, TrainingError::Diverged { .. }), "{diverged}");
     // With a rate of zero, the weights that training starts from are those that it ends with.
     spec = self::spec("digits-standard.toml", &[&short[..], &["training.seed=7"]].concat());
-    spec.model = source(&first.weights.display().to_string());
-    assert_eq!(trained(&spec).1.blake3, first.blake3);
+    spec.model = source(&first.weights[0].file.display().to_string());
+    assert_eq!(trained(&spec).1.weights[0].blake3, first.weights[0].blake3);
 }
 
 #[test]
@@ -224,6 +229,8 @@ fn every_recipe_has_a_sound_table_and_an_example_that_runs() {
         spec.recipe = parse_component(component, component.example, &Catalogue::default(), &environment()).unwrap();
         if component.id.starts_with("mmc") {
             spec.model = self::spec("digits-mmc.toml", &[]).model;
+        } else if component.id == "adp" {
+            spec.model = self::spec("digits-adp.toml", &[]).model;
         }
         if matches!(component.traits, Traits::RecipeWithSources) {
             spec.sources = vec![source("builtin:digits-standard")];
@@ -267,12 +274,12 @@ fn a_restored_network_with_batch_norm_goes_on_alike() {
     values.insert("shortcut", Value::Text("pad-even".to_owned()));
     values.insert("classes", Value::Count(10));
     let recipe = spec("digits-standard.toml", &[]).recipe;
-    let build = |seed| (entry.build)(&values, optimizer(&recipe.values), seed, &device);
+    let build = |seed| (entry.build)(&values, optimizer(&recipe.values), seed, &device).unwrap();
     let images = Tensor::<4>::random([4, 3, 32, 32], Distribution::Uniform(0.0, 1.0), &device);
     let (mut network, mut other) = (build(0), build(1));
     let step = |network: &mut Box<dyn Trainable>| {
         let loss = network.forward(images.clone().autodiff()).powi_scalar(2).mean();
-        network.update(0.01, loss.backward());
+        network.update(0.01, &mut loss.backward());
         read(network.snapshot().logits(images.clone(), &Draws::none(4)).unwrap()).unwrap()
     };
     step(&mut network);
@@ -287,7 +294,7 @@ fn recipes_meet_in_their_limits() {
     let weights = |name: &str, table: &str| {
         let mut spec = spec("digits-standard.toml", &["data.samples=96"]);
         spec.recipe = recipe(name, &format!("epochs = 2\nbatch-size = 20\n{table}"));
-        trained(&spec).1.blake3
+        trained(&spec).1.weights[0].blake3.clone()
     };
     let standard = weights("standard", "");
     assert_eq!(weights("label-smoothing", "label-smoothing = 0"), standard);
@@ -312,7 +319,7 @@ fn an_average_is_that_of_weights_and_running_statistics() {
     values.insert("shortcut", Value::Text("pad-even".to_owned()));
     values.insert("classes", Value::Count(10));
     let optimizer = || optimizer(&recipe("standard", "").values);
-    let mut networks = [0, 0].map(|seed| (entry.build)(&values, optimizer(), seed, &device));
+    let mut networks = [0, 0].map(|seed| (entry.build)(&values, optimizer(), seed, &device).unwrap());
     let images = Tensor::<4>::random([4, 3, 32, 32], Distribution::Uniform(0.0, 1.0), &device);
     let folder = tempfile::tempdir().unwrap();
     let saved = |network: &dyn Trainable| {
@@ -331,7 +338,7 @@ fn an_average_is_that_of_weights_and_running_statistics() {
     for _ in 0..3 {
         for network in &mut networks {
             let loss = network.forward(images.clone().autodiff()).powi_scalar(2).mean();
-            network.update(0.01, loss.backward());
+            network.update(0.01, &mut loss.backward());
         }
         networks[1].average(0.75);
         let now = saved(&*networks[0]);
@@ -418,7 +425,7 @@ fn interval_training_certifies_what_no_attack_breaks() {
         let certificates = certifier.certify(batch.images.clone(), &batch.labels, &sampling, &draws).unwrap();
         certificates.radii.into_iter().map(|radius| radius > eps).collect::<Vec<bool>>()
     };
-    let model = digits_cnn(&summary.weights.display().to_string());
+    let model = digits_cnn(&summary.weights[0].file.display().to_string());
     let adversary =
         Adversary { norm: Norm::Linf, eps: eps as f32, steps: 20, step_size: 0.02, start: Start::Ball, warm_up: 0.0 };
     let attacked = adversary.adversarials(model.clone(), &batch, Aim::Label).unwrap();
@@ -459,8 +466,46 @@ fn center_loss_carries_its_centres_on() {
     };
     let watch = Watch { cancelled: &cancelled, progress: &progress };
     train(&spec, &locations(), &Device::flex(), folder.path(), watch).unwrap_err();
-    assert_eq!(run(&spec, folder.path()).unwrap().blake3, expected.blake3);
+    assert_eq!(run(&spec, folder.path()).unwrap().weights[0].blake3, expected.weights[0].blake3);
     let mut without = spec.clone();
     without.recipe = recipe("center-loss", "lambda = 0\nepochs = 3\nbatch-size = 20");
-    assert_ne!(trained(&without).1.blake3, expected.blake3);
+    assert_ne!(trained(&without).1.weights[0].blake3, expected.weights[0].blake3);
+}
+
+/// An ensemble is trained, interrupted, saved and asked like a network, and a file for each member is what comes out.
+#[test]
+fn the_members_of_an_ensemble_are_trained_together() {
+    let short = ["data.samples=200", "training.epochs=3", "training.average-decay=0.9"];
+    let whole = spec("digits-adp.toml", &short);
+    let (_folder, expected) = trained(&whole);
+    let files: Vec<&str> =
+        expected.weights.iter().map(|weights| weights.file.file_name().unwrap().to_str().unwrap()).collect();
+    assert_eq!(files, ["weights-0.safetensors", "weights-1.safetensors", "weights-2.safetensors"]);
+    assert_ne!(expected.weights[0].blake3, expected.weights[1].blake3);
+    let test = digits("test");
+    let members = expected.weights.iter().map(|weights| {
+        let member = digits_cnn(&weights.file.display().to_string());
+        let logits = member.logits(batch(&test).images, &Draws::none(test.labels.len())).unwrap();
+        softmax(logits, 1)
+    });
+    let mean = Logits::read(members.reduce(|sum, member| sum + member).unwrap()).unwrap();
+    let correct = mean.predictions().iter().zip(&test.labels).filter(|(found, label)| **found == Some(**label)).count();
+    assert_eq!(expected.epochs[2].test_accuracy, Some(correct as f64 / test.labels.len() as f64));
+    let folder = tempfile::tempdir().unwrap();
+    let cancelled = AtomicBool::new(false);
+    let progress = |progress: Progress<'_>| {
+        if let Progress::Batch { epoch: 2, batch: 2, .. } = progress {
+            cancelled.store(true, Ordering::Relaxed);
+        }
+    };
+    let watch = Watch { cancelled: &cancelled, progress: &progress };
+    train(&whole, &locations(), &Device::flex(), folder.path(), watch).unwrap_err();
+    let resumed = run(&whole, folder.path()).unwrap();
+    let digests =
+        |summary: &TrainingSummary| summary.weights.iter().map(|weights| weights.blake3.clone()).collect::<Vec<_>>();
+    assert_eq!(digests(&resumed), digests(&expected));
+    let mut refused = whole.clone();
+    refused.model = spec("digits-standard.toml", &[]).model;
+    let error = run(&refused, tempfile::tempdir().unwrap().path()).unwrap_err().to_string();
+    assert!(error.contains("`adp` cannot train the model: it is one network"), "{error}");
 }

@@ -71,12 +71,19 @@ pub enum Progress<'a> {
 /// A finished run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainingSummary {
-    /// The trained weights.
-    pub weights: PathBuf,
-    /// Their BLAKE3, in hexadecimal digits.
-    pub blake3: String,
+    /// The trained weights: one file, or one for each member of an ensemble.
+    pub weights: Vec<TrainedWeights>,
     /// Every epoch.
     pub epochs: Vec<EpochMetrics>,
+}
+
+/// Weights of a finished run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrainedWeights {
+    /// Where they are.
+    pub file: PathBuf,
+    /// The BLAKE3 of the file, in hexadecimal digits.
+    pub blake3: String,
 }
 
 /// Why a run did not finish.
@@ -161,13 +168,16 @@ pub fn train(
         replace_bytes(&output.join("timings.csv"), &to_csv(&timings)?)?;
     }
     let staging = tempfile::tempdir_in(output)?;
-    let weights = staging.path().join("weights.safetensors");
-    run.network.save(&weights).map_err(|error| TrainingError::File(std::io::Error::other(error)))?;
-    let bytes = fs::read(&weights)?;
-    let weights = output.join("weights.safetensors");
-    replace_bytes(&weights, &bytes)?;
-    let blake3 = blake3::hash(&bytes).to_string();
-    Ok(TrainingSummary { weights, blake3, epochs: metrics })
+    let staged = run.network.save(&staging.path().join("weights.safetensors"));
+    let staged = staged.map_err(|error| TrainingError::File(std::io::Error::other(error)))?;
+    let place = |staged: PathBuf| {
+        let bytes = fs::read(&staged)?;
+        let file = output.join(staged.file_name().unwrap_or_default());
+        replace_bytes(&file, &bytes)?;
+        Ok(TrainedWeights { file, blake3: blake3::hash(&bytes).to_string() })
+    };
+    let weights = staged.into_iter().map(place).collect::<Result<_, TrainingError>>()?;
+    Ok(TrainingSummary { weights, epochs: metrics })
 }
 
 /// The BLAKE3 of everything that decides what is trained: a checkpoint is only good for the run that it is of.
@@ -177,7 +187,8 @@ fn identity(spec: &TrainingSpec, device: &Device) -> String {
     hasher.update(anonymous.resolved().as_bytes());
     let defenses = spec.defenses.iter().map(|layer| &*layer.defense);
     let sources = spec.sources.iter().map(|source| &**source);
-    for chosen in [&*spec.data, &spec.model, &spec.recipe].into_iter().chain(defenses).chain(sources) {
+    let own = [&*spec.data, &spec.model, &spec.recipe].into_iter().chain(defenses).chain(sources);
+    for chosen in own.flat_map(|chosen| std::iter::once(chosen).chain(chosen.values.components())) {
         let digests: Vec<&str> = chosen.files.values().map(|file| file.blake3.as_str()).collect();
         hasher.update(format!("\n{} {}", chosen.component.revision, digests.join(" ")).as_bytes());
     }
@@ -204,19 +215,9 @@ impl<'a> Run<'a> {
         let values = &spec.recipe.values;
         let recipe = inventory::iter::<RecipeEntry>().find(|entry| entry.component.id == spec.recipe.component.id);
         let recipe = recipe.ok_or_else(|| not_linked(&spec.recipe))?;
-        let model = TrainableEntry::find(spec.model.component.id).ok_or_else(|| {
-            TrainingError::Invalid(format!("the model `{}` cannot be trained", spec.model.component.id))
-        })?;
         let seed = stream(key(spec.seed, Draw::Weights, 0)).random();
-        let mut network = (model.build)(&spec.model.values, optimizer(values), seed, device);
-        for file in spec.model.files.values() {
-            let path = file.path.as_ref().ok_or_else(|| {
-                let message =
-                    "training cannot go on from weights that the program carries; name a file, or leave `weights` out";
-                TrainingError::Invalid(message.to_owned())
-            })?;
-            network.load(path).map_err(TrainingError::Invalid)?;
-        }
+        let network = TrainableEntry::start(&spec.model, optimizer(values), seed, device);
+        let network = network.map_err(TrainingError::Invalid)?;
         let network = preprocessed(network, spec, locations, device)?;
         let recipe = (recipe.build)(values);
         recipe.check(&*network).map_err(|error| {
@@ -278,7 +279,7 @@ impl<'a> Run<'a> {
                 loss_sum += loss * indices.len() as f64;
                 let mut gradients = objective.loss.backward();
                 self.recipe.learn(&mut gradients)?;
-                self.network.update(rate(done), gradients);
+                self.network.update(rate(done), &mut gradients);
                 done += 1.0;
                 if average_decay > 0.0 {
                     // An average over few updates must forget the initial weights sooner.

@@ -86,6 +86,10 @@ impl Network for DigitsCnn {
         self.classify(self.features(images, randomness))
     }
 
+    fn is_random_in_training(&self) -> bool {
+        self.stochastic.is_noisy()
+    }
+
     fn head(&self) -> &Head {
         &self.head
     }

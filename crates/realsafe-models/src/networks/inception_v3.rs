@@ -315,6 +315,10 @@ impl Network for InceptionV3 {
         linear_by_rows(&self.fc, self.dropout.forward(global_mean(hidden)))
     }
 
+    fn is_random_in_training(&self) -> bool {
+        true
+    }
+
     fn folded(mut self) -> Self {
         let stem = [
             &mut self.Conv2d_1a_3x3,

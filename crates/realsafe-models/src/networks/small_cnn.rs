@@ -73,6 +73,10 @@ impl Network for SmallCnn {
         linear_by_rows(fc3, hidden)
     }
 
+    fn is_random_in_training(&self) -> bool {
+        true
+    }
+
     fn layers(&self) -> Option<Vec<Layer<'_>>> {
         let FeatureExtractor { conv1, conv2, conv3, conv4 } = &self.feature_extractor;
         let Classifier { fc1, fc2, fc3, .. } = &self.classifier;

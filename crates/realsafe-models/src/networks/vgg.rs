@@ -99,6 +99,11 @@ impl Network for Vgg {
         sequence(&self.classifier, pooled).flatten(1, 3)
     }
 
+    fn is_random_in_training(&self) -> bool {
+        let drops = |layer: &Layer| matches!(layer, Layer::Dropout(_));
+        self.stochastic.is_noisy() || self.classifier.iter().any(drops)
+    }
+
     fn folded(mut self) -> Self {
         self.features = folded(self.features);
         self

@@ -109,7 +109,7 @@ fn weights_of_a_head_are_saved_and_loaded() {
     assert_eq!(floats(found), logits(&*network.snapshot(), images));
     // A network with another head has another last layer.
     let build = TrainableEntry::find("digits-cnn").unwrap().build;
-    let error = build(&values("digits-cnn", ""), optimizer(), 0, &Device::flex()).load(&file).unwrap_err();
+    let error = build(&values("digits-cnn", ""), optimizer(), 0, &Device::flex()).unwrap().load(&file).unwrap_err();
     assert!(error.contains("key `linear2.weight` has shape [12, 64], but the network needs [10, 64]"), "{error}");
 }
 

@@ -210,8 +210,8 @@ fn denoising_blocks_change_nothing_before_training_and_something_after() {
         let file = file.path().join("network.safetensors");
         let [before, after] = [0, 3].map(|updates| {
             for _ in 0..updates {
-                let gradients = network.forward(images.clone().autodiff()).square().mean().backward();
-                network.update(0.1, gradients);
+                let mut gradients = network.forward(images.clone().autodiff()).square().mean().backward();
+                network.update(0.1, &mut gradients);
             }
             network.save(&file).unwrap();
             // The same weights without the block.

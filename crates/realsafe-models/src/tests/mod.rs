@@ -68,7 +68,7 @@ fn optimizer() -> ModuleOptimizer {
 
 fn untrained(id: &str, table: &str) -> Box<dyn Trainable> {
     let entry = TrainableEntry::find(id).expect("it can be trained");
-    (entry.build)(&values(id, table), optimizer(), 1, &Device::flex())
+    (entry.build)(&values(id, table), optimizer(), 1, &Device::flex()).unwrap()
 }
 
 /// Deterministic noise in `[0, 1]` of the shape that a network takes.

@@ -140,7 +140,7 @@ fn the_same_seed_gives_the_same_network() {
     let bytes = |seed| {
         let entry = TrainableEntry::find("digits-cnn").unwrap();
         let file = folder.path().join("network.safetensors");
-        (entry.build)(&values("digits-cnn", ""), optimizer(), seed, &Device::flex()).save(&file).unwrap();
+        (entry.build)(&values("digits-cnn", ""), optimizer(), seed, &Device::flex()).unwrap().save(&file).unwrap();
         std::fs::read(file).unwrap()
     };
     assert_eq!(bytes(1), bytes(1));
@@ -181,8 +181,8 @@ fn updates_teach_and_leave_earlier_snapshots_alone() {
     let untaught = logits(&*before, images.clone());
     for _ in 0..60 {
         let logits = network.forward(images.clone().autodiff());
-        let gradients = log_softmax(logits, 1).gather(1, targets.clone().autodiff()).mean().neg().backward();
-        network.update(0.5, gradients);
+        let mut gradients = log_softmax(logits, 1).gather(1, targets.clone().autodiff()).mean().neg().backward();
+        network.update(0.5, &mut gradients);
     }
     assert_eq!(logits(&*before, images.clone()), untaught);
     let taught = logits(&*network.snapshot(), images);

@@ -41,7 +41,9 @@ impl Train {
         let summary = train(&spec, &self.overrides.data.locations(), &device, &self.out, watch);
         bar.finish_and_clear();
         let summary = summary.map_err(failure)?;
-        print(&format!("{} (BLAKE3 {})\n", summary.weights.display(), summary.blake3))?;
+        for weights in summary.weights {
+            print(&format!("{} (BLAKE3 {})\n", weights.file.display(), weights.blake3))?;
+        }
         Ok(Exit::Done)
     }
 

@@ -1,7 +1,9 @@
 //! The recipes, one file each.
 
+mod adp;
 mod alp;
 mod center_loss;
+mod deep_defense;
 mod ensemble_at;
 mod fast_at;
 mod fgsm_at;

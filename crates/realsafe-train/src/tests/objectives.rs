@@ -1,6 +1,6 @@
 //! Objectives of a linear network, inner attack included, against double precision; gradients against differences.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
@@ -52,8 +52,8 @@ impl Trainable for Linear {
         true
     }
 
-    fn update(&mut self, rate: f64, mut gradients: Gradients) {
-        let gradient = self.0.grad_remove(&mut gradients).unwrap();
+    fn update(&mut self, rate: f64, gradients: &mut Gradients) {
+        let gradient = self.0.grad_remove(gradients).unwrap();
         self.0 = (self.0.clone().inner() - gradient * rate).autodiff().require_grad();
     }
 
@@ -69,7 +69,7 @@ impl Trainable for Linear {
         self.snapshot()
     }
 
-    fn save(&self, _: &Path) -> Result<(), String> {
+    fn save(&self, _: &Path) -> Result<Vec<PathBuf>, String> {
         unreachable!("only the trainer saves")
     }
 
@@ -316,7 +316,7 @@ fn free_training_moves_images_and_weights_at_once_and_carries_on() {
             let Objective { loss, .. } = free.objective(&network, &batch).unwrap();
             let mut gradients = loss.clone().backward();
             free.learn(&mut gradients).unwrap();
-            network.update(rate, gradients);
+            network.update(rate, &mut gradients);
             let (mut expected, mut step) = (0.0, [[0.0; 3]; 4]);
             for (row, clean) in images(&batch).iter().enumerate() {
                 let label = batch.labels[row] as usize;
