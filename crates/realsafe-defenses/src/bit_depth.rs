@@ -64,8 +64,7 @@ inventory::submit! {
             example: "levels = 4",
             traits: Traits::Defense(DefenseTraits {
                 gradients: &[GradientMode::Identity, GradientMode::Exact, GradientMode::Blocked],
-                randomised: false,
-                output: DefenseTraits::SAME_SHAPE,
+                ..DefenseTraits::PLAIN
             }),
         },
         #[expect(clippy::cast_precision_loss, reason = "at most 256")]

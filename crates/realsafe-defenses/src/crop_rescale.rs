@@ -69,6 +69,7 @@ inventory::submit! {
                 gradients: &[GradientMode::Exact, GradientMode::Blocked],
                 randomised: true,
                 output: |values, shape| Ok(output_size(values, shape)),
+                ..DefenseTraits::PLAIN
             }),
         },
         build: &|values, _| Ok(Box::new(CropRescale {

@@ -88,11 +88,11 @@ inventory::submit! {
             example: "quality = 75",
             traits: Traits::Defense(DefenseTraits {
                 gradients: &[GradientMode::Identity, GradientMode::Exact, GradientMode::Blocked],
-                randomised: false,
                 output: |_, shape| match shape[0] {
                     1 | 3 => Ok(shape),
                     channels => Err(format!("it takes images of one or three channels, not {channels}")),
                 },
+                ..DefenseTraits::PLAIN
             }),
         },
         build: &|values, _| Ok(Box::new(Jpeg {

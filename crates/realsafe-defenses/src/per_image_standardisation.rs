@@ -45,8 +45,7 @@ inventory::submit! {
             example: "white = 255",
             traits: Traits::Defense(DefenseTraits {
                 gradients: &[GradientMode::Exact, GradientMode::Identity, GradientMode::Blocked],
-                randomised: false,
-                output: DefenseTraits::SAME_SHAPE,
+                ..DefenseTraits::PLAIN
             }),
         },
         build: &|values, _| Ok(Box::new(PerImageStandardisation { white: values.number(WHITE.name) })),

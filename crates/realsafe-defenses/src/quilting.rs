@@ -224,6 +224,7 @@ inventory::submit! {
                 gradients: &[GradientMode::Identity, GradientMode::Exact, GradientMode::Blocked],
                 randomised: true,
                 output,
+                ..DefenseTraits::PLAIN
             }),
         },
         build: &|values, locations| Ok(Box::new(Quilting::new(values, locations)?)),

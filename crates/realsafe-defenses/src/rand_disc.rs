@@ -47,7 +47,7 @@ inventory::submit! {
             traits: Traits::Defense(DefenseTraits {
                 gradients: &[GradientMode::Smooth, GradientMode::Exact, GradientMode::Identity, GradientMode::Blocked],
                 randomised: true,
-                output: DefenseTraits::SAME_SHAPE,
+                ..DefenseTraits::PLAIN
             }),
         },
         build: &|values, _| Ok(Box::new(RandDisc {

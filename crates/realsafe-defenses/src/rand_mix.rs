@@ -46,7 +46,7 @@ inventory::submit! {
             traits: Traits::Defense(DefenseTraits {
                 gradients: &[GradientMode::Exact, GradientMode::Identity, GradientMode::Blocked],
                 randomised: true,
-                output: DefenseTraits::SAME_SHAPE,
+                ..DefenseTraits::PLAIN
             }),
         },
         build: &|values, _| Ok(Box::new(RandMix {

@@ -86,6 +86,7 @@ inventory::submit! {
                     output if output[1] > 1 => Ok(output),
                     _ => Err("images of one pixel cannot shrink".to_owned()),
                 },
+                ..DefenseTraits::PLAIN
             }),
         },
         build: &|values, _| Ok(Box::new(RandomResizePad {

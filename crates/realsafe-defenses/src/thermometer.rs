@@ -78,10 +78,10 @@ inventory::submit! {
             example: "levels = 16",
             traits: Traits::Defense(DefenseTraits {
                 gradients: &[GradientMode::Smooth, GradientMode::Exact, GradientMode::Blocked],
-                randomised: false,
                 output: |values, [channels, height, width]| {
                     Ok([channels * values.count("levels") as usize, height, width])
                 },
+                ..DefenseTraits::PLAIN
             }),
         },
         build: &|values, _| Ok(Box::new(Thermometer { levels: values.count("levels") as usize })),

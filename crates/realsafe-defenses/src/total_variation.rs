@@ -146,7 +146,8 @@ inventory::submit! {
             traits: Traits::Defense(DefenseTraits {
                 gradients: &[GradientMode::Identity, GradientMode::Blocked],
                 randomised: true,
-                output: DefenseTraits::SAME_SHAPE,
+                optimises: true,
+                ..DefenseTraits::PLAIN
             }),
         },
         build: &|values, _| Ok(Box::new(TotalVariation {

@@ -8,7 +8,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 use realsafe_core::random::Purpose;
 use realsafe_core::{
-    DefendedModel, Defense, DefenseEntry, Draws, Locations, Model, Registry, Stop, fill_gaussian, inventory,
+    DatasetEntry, DefendedModel, Defense, DefenseEntry, Draws, Locations, Model, Registry, Stop, fill_gaussian,
+    inventory,
 };
 use realsafe_plan::{DefenseTraits, Environment, GradientMode, Values, check_component, parse_component};
 use safetensors::Dtype;
@@ -377,6 +378,47 @@ fn whitening_is_a_product_with_the_matrix_of_the_file() {
     }
     let wrong = example(named("zca-whitening")).forward(images(1), &draws([0], 0)).unwrap_err();
     assert!(wrong.to_string().contains("for images of 64 values, not for 3x16x16"), "{wrong}");
+}
+
+/// With the covariance C of the images, `W C W + ε W²` is the identity; the covariance of what comes out is `W C W`.
+#[test]
+fn whitening_takes_out_what_the_images_of_a_dataset_have_in_common() {
+    let normalised = "white = 255\nscale = 5\nfloor = 40";
+    for (keys, front) in [("", None), (normalised, Some("global-contrast-normalisation"))] {
+        let (chosen, whitening) =
+            built(named("zca-whitening"), &format!("images = {{ use = \"digits\", split = \"train\" }}\n{keys}"))
+                .unwrap();
+        let dataset = DatasetEntry::open(chosen.component("images"), &Locations { data: data().into() }).unwrap();
+        let count = dataset.len();
+        let pixels = dataset.read(&(0..).take(count).collect::<Vec<u32>>()).unwrap().pixels;
+        let mut images = Tensor::<4>::from_data(TensorData::new(pixels, [count, 1, 8, 8]), &Device::flex());
+        if let Some(front) = front {
+            images = built(named(front), keys).unwrap().1.forward(images, &Draws::none(count)).unwrap();
+        }
+        let white = values(whitening.forward(images, &Draws::none(count)).unwrap());
+        // What an image of zeros gives, and images of a single pixel.
+        let basis: Vec<f32> = (0..65 * 64).map(|at| f64::from(u8::from(at % 64 + 1 == at / 64)) as f32).collect();
+        let basis = Tensor::<4>::from_data(TensorData::new(basis, [65, 1, 8, 8]), &Device::flex());
+        let columns = values(whitening.forward(basis, &Draws::none(65)).unwrap());
+        let matrix = |row: usize, column: usize| f64::from(columns[64 * (column + 1) + row] - columns[row]);
+        for a in 0..64 {
+            let mean: f64 = white.chunks_exact(64).map(|row| f64::from(row[a])).sum::<f64>() / count as f64;
+            assert!(mean.abs() < 1e-3, "{mean}");
+            for b in 0..64 {
+                let products = white.chunks_exact(64).map(|row| f64::from(row[a]) * f64::from(row[b]));
+                let squares: f64 = (0..64).map(|at| matrix(a, at) * matrix(at, b)).sum();
+                let found = products.sum::<f64>() / count as f64 + 0.1 * squares;
+                assert!((found - f64::from(u8::from(a == b))).abs() < 1e-3, "{keys}: {a} {b} {found}");
+            }
+        }
+    }
+    let complaint = |keys: &str, shape| {
+        let (values, _) = built(named("zca-whitening"), keys).unwrap();
+        (traits(named("zca-whitening")).output)(&values, shape).unwrap_err()
+    };
+    let digits = "images = { use = \"digits\" }";
+    assert!(complaint(digits, [3, 8, 8]).contains("are of 1x8x8"));
+    assert!(complaint(&format!("{digits}\nfile = \"zca.safetensors\""), [1, 8, 8]).contains("set one of them"));
 }
 
 /// Against the formula in double precision, with the numbers in the order in which they are drawn.

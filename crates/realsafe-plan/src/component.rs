@@ -370,6 +370,12 @@ pub struct DefenseTraits {
     pub gradients: &'static [GradientMode],
     /// Whether it draws random numbers, afresh for every image sent through it.
     pub randomised: bool,
+    /// Whether it solves an optimisation problem for every image sent through it, so that its answers are no fixed function
+    /// that attacks of general use were made for.
+    pub optimises: bool,
+    /// Whether it may reject images instead of answering: the model that it puts in place of those behind has one more logit.
+    /// Such a defense comes first in its stack.
+    pub rejects: bool,
     /// Channels, height and width of what it gives for images of a shape, or why it cannot take these.
     pub output: OutputShape,
 }
@@ -380,6 +386,10 @@ pub type OutputShape = fn(&Values, [usize; 3]) -> Result<[usize; 3], String>;
 impl DefenseTraits {
     /// The output of defenses that take images of all shapes and keep them.
     pub const SAME_SHAPE: OutputShape = |_, shape| Ok(shape);
+
+    /// A fixed function of images of all shapes, to fill in what is particular.
+    pub const PLAIN: Self =
+        Self { gradients: &[], randomised: false, optimises: false, rejects: false, output: Self::SAME_SHAPE };
 }
 
 /// The gradient of a defense, as an attacker sees it.

@@ -410,11 +410,7 @@ mod tests {
                 minimises_distance: false,
                 cost: &|_| Ok(Cost::default()),
             }),
-            Traits::Defense(DefenseTraits {
-                gradients: &GradientMode::ALL,
-                randomised: false,
-                output: DefenseTraits::SAME_SHAPE,
-            }),
+            Traits::Defense(DefenseTraits { gradients: &GradientMode::ALL, ..DefenseTraits::PLAIN }),
             Traits::Model(ModelTraits {
                 input: &|_| Ok([1, 1, 1]),
                 classes: &|_| Ok(2),

@@ -8,7 +8,7 @@ use realsafe_core::{
     ComponentFailure, Control, DefendedModel, Draws, Driver, Judged, Judgement, Logits, Member, Recorded, Samples,
     Shares as CoreShares, Stop, Task, Verdict, most_frequent,
 };
-use realsafe_plan::{Access, Cell, Chosen, Cost, Number, TargetRule};
+use realsafe_plan::{Access, Cell, Chosen, Cost, Number, StackLayer, TargetRule};
 use realsafe_results::{Adversarials, CellRecord, MemberRecord, Outcome, Shares, Spent, Status, TracePoint};
 
 use crate::certificate::certify;
@@ -163,6 +163,14 @@ pub(crate) fn compute(
             cell.attack.chosen.id
         ));
     }
+    if cell.attack.chosen.component.chain().is_some()
+        && let Some(layer) = cell.stack.iter().find(|layer| optimises(layer))
+    {
+        warnings.push(format!(
+            "the defense `{}` solves an optimisation problem for every image, which `{}` was not made for: it may miss adversarials that an attack adapted to the defense finds",
+            layer.defense.id, cell.attack.chosen.id
+        ));
+    }
     let Judged { judgements, recorded, contributions, zero_gradients } = judged;
     let outcomes = judgements.iter().enumerate().map(|(slot, judgement)| Outcome {
         sample: cell.samples[slot],
@@ -239,6 +247,11 @@ pub(crate) fn failed(cell: &Cell, workshop: &Workshop, status: Status, reason: &
 /// Whether no answer that the attack gets is a mean over draws.
 fn averages_nothing(cell: &Cell) -> bool {
     cell.attack.eot == 1 && cell.attack.members.iter().all(|member| member.eot == 1)
+}
+
+/// Whether a defense solves an optimisation problem for every image.
+fn optimises(layer: &StackLayer) -> bool {
+    layer.defense.component.defense().is_some_and(|traits| traits.optimises)
 }
 
 /// Whether every row lies in `[0, 1]` and sums to one.

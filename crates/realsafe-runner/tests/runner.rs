@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
 use realsafe_core::{
-    Attack, AttackEntry, Batch, Draws, Labels, Locations, Model, ModelEntry, Registry, Role, Stop, inventory, state,
+    Attack, AttackEntry, Batch, Defense, DefenseEntry, Draws, Labels, Locations, Model, ModelEntry, Registry, Role,
+    Stop, inventory, state,
 };
 use realsafe_plan::{
-    Access, AttackTraits, Component, Cost, Document, Environment, Goal, ModelTraits, Norm, Origin, Plan, Surrogates,
-    Traits, load_spec,
+    Access, AttackTraits, Component, Cost, DefenseTraits, Document, Environment, Goal, GradientMode, ModelTraits, Norm,
+    Origin, Plan, Surrogates, Traits, load_spec,
 };
 use realsafe_results::{CellRecord, Spent, Status, Store};
 use realsafe_runner::{Event, Options, RunError, Totals, Workshop};
@@ -303,6 +304,48 @@ fn a_model_that_gives_probabilities_is_told() {
         let warned =
             records[0].as_ref().unwrap().warnings.iter().any(|warning| warning.contains("gives probabilities"));
         assert_eq!(warned, expected, "{model}");
+    }
+}
+
+/// A defense that says that it solves a problem for every image.
+struct Solver;
+
+impl Defense for Solver {
+    fn forward(&self, images: Tensor<4>, _: &Draws) -> Result<Tensor<4>, Stop> {
+        Ok(images)
+    }
+}
+
+inventory::submit! {
+    DefenseEntry {
+        component: Component {
+            id: "solver",
+            revision: 1,
+            origin: Origin::Crate(env!("CARGO_PKG_NAME")),
+            source: "//! Solves problems.",
+            parameters: &[],
+            example: "",
+            traits: Traits::Defense(DefenseTraits {
+                gradients: &[GradientMode::Exact],
+                optimises: true,
+                ..DefenseTraits::PLAIN
+            }),
+        },
+        build: &|_, _| Ok(Box::new(Solver)),
+    }
+}
+
+#[test]
+fn a_chain_against_a_defense_that_optimises_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let attacks = "[[attack]]\nuse = \"chain\"\nmembers = [{ use = \"fgsm\" }]\n[[attack]]\nuse = \"fgsm\"\n";
+    let rest = format!("[threat]\nnorm = \"linf\"\neps = 0.1\n{attacks}");
+    for (defense, expected) in [("", [false, false]), ("[[defense]]\nuse = \"solver\"\n", [true, false])] {
+        let (_, records, _) = run(folder.path(), &format!("{DIGITS}{NETWORK}{defense}{rest}"));
+        let warned = |record: &CellRecord| {
+            record.warnings.iter().any(|warning| warning.contains("`solver` solves an optimisation problem"))
+        };
+        assert_eq!(records.iter().flatten().map(warned).collect::<Vec<_>>(), expected, "{defense}");
     }
 }
 

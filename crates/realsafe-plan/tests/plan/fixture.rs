@@ -150,8 +150,7 @@ static JPEG: Component = component(
     &[parameter("quality", ParameterKind::Count { minimum: 1, maximum: 100 }, Fallback::Value("75"))],
     Traits::Defense(DefenseTraits {
         gradients: &[GradientMode::Identity, GradientMode::Blocked],
-        randomised: false,
-        output: DefenseTraits::SAME_SHAPE,
+        ..DefenseTraits::PLAIN
     }),
 );
 
@@ -160,8 +159,7 @@ static BIT_DEPTH: Component = component(
     &[parameter("bits", ParameterKind::Count { minimum: 1, maximum: 8 }, Fallback::Value("4"))],
     Traits::Defense(DefenseTraits {
         gradients: &[GradientMode::Identity, GradientMode::Exact],
-        randomised: false,
-        output: DefenseTraits::SAME_SHAPE,
+        ..DefenseTraits::PLAIN
     }),
 );
 
@@ -171,11 +169,11 @@ static LEVELS: Component = component(
     &[parameter("levels", ParameterKind::Count { minimum: 1, maximum: 256 }, Fallback::Value("3"))],
     Traits::Defense(DefenseTraits {
         gradients: &[GradientMode::Smooth, GradientMode::Blocked],
-        randomised: false,
         output: |values, [channels, height, width]| match channels * values.count("levels") as usize {
             channels if channels < 300 => Ok([channels, height, width]),
             _ => Err("so many channels are too many".to_owned()),
         },
+        ..DefenseTraits::PLAIN
     }),
 );
 
@@ -183,11 +181,7 @@ static LEVELS: Component = component(
 static COLLAGE: Component = component(
     "collage",
     &[parameter("images", ParameterKind::Dataset, Fallback::Required)],
-    Traits::Defense(DefenseTraits {
-        gradients: &[GradientMode::Identity],
-        randomised: true,
-        output: DefenseTraits::SAME_SHAPE,
-    }),
+    Traits::Defense(DefenseTraits { gradients: &[GradientMode::Identity], randomised: true, ..DefenseTraits::PLAIN }),
 );
 
 /// A defense that draws random numbers.
@@ -197,7 +191,7 @@ static NOISE: Component = component(
     Traits::Defense(DefenseTraits {
         gradients: &[GradientMode::Identity, GradientMode::Exact],
         randomised: true,
-        output: DefenseTraits::SAME_SHAPE,
+        ..DefenseTraits::PLAIN
     }),
 );
 
@@ -295,8 +289,7 @@ pub(crate) fn catalogue_with_jpeg_of(origin: Origin) -> Catalogue {
         example: "",
         traits: Traits::Defense(DefenseTraits {
             gradients: &[GradientMode::Identity, GradientMode::Blocked],
-            randomised: false,
-            output: DefenseTraits::SAME_SHAPE,
+            ..DefenseTraits::PLAIN
         }),
         revision: 1,
         origin,

@@ -70,7 +70,7 @@ pub(super) fn defense_traits(facts: &realsafe_host::Defense) -> Traits {
     let exact = facts.pull.then_some(GradientMode::Exact);
     let others = exact.into_iter().chain([GradientMode::Identity, GradientMode::Blocked]);
     let gradients = [default].into_iter().chain(others.filter(|mode| *mode != default));
-    Traits::Defense(DefenseTraits { gradients: list(gradients), randomised: false, output: DefenseTraits::SAME_SHAPE })
+    Traits::Defense(DefenseTraits { gradients: list(gradients), ..DefenseTraits::PLAIN })
 }
 
 pub(super) fn model_traits(part: &Part, facts: &realsafe_host::Model) -> Traits {

@@ -66,6 +66,18 @@ impl Explain {
                 "\n## Facts\ngradients that an attacker can be given: {}; the first is the default\n",
                 modes.join(", ")
             );
+            let facts = [
+                (
+                    defense.randomised,
+                    "draws random numbers: its verdicts are shares of draws, and attacks average with `eot`",
+                ),
+                (defense.optimises, "solves an optimisation problem for every image: attacks have to be adapted to it"),
+                (
+                    defense.rejects,
+                    "may reject images: a rejected image is no success, and a rejected clean image an error",
+                ),
+            ];
+            facts.iter().filter(|(holds, _)| *holds).for_each(|(_, fact)| text += &format!("{fact}\n"));
         }
         if !component.parameters.is_empty() {
             text += &format!("\n## Parameters\n{}", parameters(component.parameters));
