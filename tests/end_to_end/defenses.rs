@@ -15,5 +15,11 @@ fn every_example_is_fine_and_its_expectations_hold() {
             succeed(&["run", &spec, "--limit", limit, "--set", "threat.eps=0.2", "--out", argument(folder.path())]);
         let table = String::from_utf8(output.stdout).unwrap();
         assert!(table.contains("pass"), "{spec}:\n{table}");
+        let rejections = std::fs::read_to_string(folder.path().join("rejections.csv"));
+        assert_eq!(rejections.is_ok(), spec.contains("feature-squeezing"), "{spec}");
+        if let Ok(rejections) = rejections {
+            let samples = std::fs::read_to_string(folder.path().join("samples.csv")).unwrap();
+            assert!(rejections.contains(",unaware,") && samples.contains(",rejected,"), "{rejections}");
+        }
     }
 }

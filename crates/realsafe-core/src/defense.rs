@@ -102,6 +102,10 @@ impl Model for DefendedModel {
         if self.stack.is_empty() { self.model.certifier(norm) } else { None }
     }
 
+    fn rejects(&self) -> bool {
+        self.model.rejects()
+    }
+
     fn logits(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<2>, Stop> {
         let mut layers = self.stack.iter().enumerate();
         let seen =
@@ -147,6 +151,10 @@ impl Model for Blocked {
 
     fn passes(&self) -> u64 {
         self.0.passes()
+    }
+
+    fn rejects(&self) -> bool {
+        self.0.rejects()
     }
 
     fn logits(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<2>, Stop> {

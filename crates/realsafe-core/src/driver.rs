@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use realsafe_plan::{Cost, Search, Success};
+use realsafe_plan::{Cost, REJECTED, Search, Success};
 
 use crate::doors::Door;
 use crate::logits::{most_frequent, read};
@@ -317,9 +317,13 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
+    /// Whether a prediction reaches the goal. Where the clean image is rejected, rejection is the error that it is there.
     fn reaches(&self, slot: usize, prediction: Option<u32>) -> bool {
         let (label, target) = (self.task.samples.labels[slot], self.task.targets[slot]);
-        prediction.is_some_and(|prediction| self.task.goal.reached(prediction, label, target))
+        prediction.is_some_and(|prediction| {
+            let as_clean = prediction == REJECTED && self.task.clean[slot] == REJECTED && self.is_clean_error(slot);
+            as_clean || self.task.goal.reached(prediction, label, target)
+        })
     }
 
     fn restart<A: Attack>(
@@ -409,7 +413,7 @@ impl<'a> Driver<'a> {
             return;
         }
         for slot in 0..self.task.indices.len() {
-            if self.reaches(slot, Some(self.task.clean[slot])) {
+            if self.is_clean_error(slot) {
                 let pixels = self.oracle.clean(slot).to_vec();
                 let account = &mut self.oracle.accounts[slot];
                 account.found = Some(Found { pixels, distance: 0.0 });
@@ -418,9 +422,10 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Whether the clean image fulfils the goal.
+    /// Whether the clean image does the attacker's work already.
     fn is_clean_error(&self, slot: usize) -> bool {
-        self.reaches(slot, Some(self.task.clean[slot]))
+        let (label, target) = (self.task.samples.labels[slot], self.task.targets[slot]);
+        self.task.goal.reached_by_clean(self.task.clean[slot], label, target)
     }
 
     fn batch(&self, slots: Vec<usize>, restart: u32) -> Batch {

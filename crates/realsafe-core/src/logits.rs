@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
+use realsafe_plan::REJECTED;
 
 use crate::Stop;
 
@@ -11,6 +12,8 @@ use crate::Stop;
 pub struct Logits {
     classes: usize,
     values: Vec<f32>,
+    /// A logit for the rejection of each row; empty where nothing is rejected.
+    rejection: Vec<f32>,
 }
 
 impl Logits {
@@ -20,12 +23,40 @@ impl Logits {
     /// The device's own message when reading fails.
     pub fn read(logits: Tensor<2>) -> Result<Self, Stop> {
         let [_, classes] = logits.dims();
-        Ok(Self { classes, values: read(logits)? })
+        Ok(Self::from_values(classes, read(logits)?))
     }
 
     /// The logits of rows of that many classes, row by row.
     pub const fn from_values(classes: usize, values: Vec<f32>) -> Self {
-        Self { classes, values }
+        Self { classes, values, rejection: Vec::new() }
+    }
+
+    /// Of a model that rejects: the last column is no class, but the logit of rejection.
+    pub(crate) fn with_rejection(self) -> Self {
+        let classes = self.classes - 1;
+        let (mut values, mut rejection) = (Vec::with_capacity(self.values.len()), Vec::new());
+        for row in self.rows() {
+            values.extend_from_slice(&row[..classes]);
+            rejection.push(row[classes]);
+        }
+        Self { classes, values, rejection }
+    }
+
+    /// As attacks see them: to be rejected is no better than to be recognised, so the logit of the label is the larger one of
+    /// its own and that of rejection. Also says, where there is rejection, for which rows that is the latter.
+    pub(crate) fn attacked(mut self, labels: &[u32]) -> (Self, Vec<bool>) {
+        let rejection = std::mem::take(&mut self.rejection);
+        let rows = self.values.chunks_exact_mut(self.classes).zip(labels);
+        let stands = |(rejection, (row, label)): (f32, (&mut [f32], &u32))| {
+            let own = &mut row[*label as usize];
+            let larger = rejection > *own;
+            if larger {
+                *own = rejection;
+            }
+            larger
+        };
+        let replaced = rejection.into_iter().zip(rows).map(stands).collect();
+        (self, replaced)
     }
 
     /// All logits, row by row.
@@ -43,24 +74,28 @@ impl Logits {
         self.values.chunks_exact(self.classes)
     }
 
-    /// The predicted class of each row: the first of the largest logits. A row with a NaN predicts nothing.
+    /// The predicted class of each row: the first of the largest logits; [`REJECTED`] where that of rejection exceeds them. A
+    /// row with a NaN predicts nothing.
     pub fn predictions(&self) -> Vec<Option<u32>> {
-        self.rows().map(predict).collect()
+        let rejection = self.rejection.iter().copied().map(Some).chain(std::iter::repeat(None));
+        self.rows().zip(rejection).map(|(row, rejection)| predict(row, rejection)).collect()
     }
 
     /// Keeps the first rows only.
     pub(crate) fn truncate(&mut self, rows: usize) {
         self.values.truncate(rows * self.classes);
+        self.rejection.truncate(rows);
     }
 
     /// Appends the rows of another batch.
     pub(crate) fn append(&mut self, mut other: Self) {
         self.classes = other.classes;
         self.values.append(&mut other.values);
+        self.rejection.append(&mut other.rejection);
     }
 
     pub(crate) const fn empty() -> Self {
-        Self { classes: 1, values: Vec::new() }
+        Self::from_values(1, Vec::new())
     }
 }
 
@@ -73,7 +108,7 @@ pub fn most_frequent(predictions: &[Option<u32>]) -> Option<u32> {
     counts.into_iter().max_by_key(|(class, count)| (*count, std::cmp::Reverse(*class))).map(|(class, _)| class)
 }
 
-fn predict(row: &[f32]) -> Option<u32> {
+fn predict(row: &[f32], rejection: Option<f32>) -> Option<u32> {
     let mut best = 0;
     for (class, value) in row.iter().enumerate() {
         if value.is_nan() {
@@ -83,7 +118,11 @@ fn predict(row: &[f32]) -> Option<u32> {
             best = class;
         }
     }
-    u32::try_from(best).ok()
+    match rejection {
+        Some(rejection) if rejection.is_nan() => None,
+        Some(rejection) if rejection > row[best] => Some(REJECTED),
+        _ => u32::try_from(best).ok(),
+    }
 }
 
 /// Reads a float tensor back from its device.
@@ -108,8 +147,22 @@ mod tests {
 
     #[test]
     fn ties_go_to_the_first_class_and_nan_predicts_nothing() {
-        let logits =
-            Logits { classes: 3, values: vec![1.0, 2.0, 2.0, f32::NAN, 0.0, 0.0, f32::NEG_INFINITY, 0.0, -1.0] };
+        let logits = Logits::from_values(3, vec![1.0, 2.0, 2.0, f32::NAN, 0.0, 0.0, f32::NEG_INFINITY, 0.0, -1.0]);
         assert_eq!(logits.predictions(), [Some(1), None, Some(1)]);
+    }
+
+    #[test]
+    fn rejection_wins_where_it_is_larger_and_is_as_good_as_the_label_to_attacks() {
+        // Two classes and rejection: recognised, misclassified, recognised but rejected, misclassified but rejected.
+        let columns = vec![2.0, 1.0, 0.0, 1.0, 2.0, 2.0, 2.0, 1.0, 3.0, 1.0, 2.0, 3.0, 1.0, 2.0, f32::NAN];
+        let logits = Logits::from_values(3, columns).with_rejection();
+        assert_eq!((logits.classes(), logits.rows().count()), (2, 5));
+        assert_eq!(logits.predictions(), [Some(0), Some(1), Some(REJECTED), Some(REJECTED), None]);
+        let (seen, replaced) = logits.attacked(&[0; 5]);
+        assert_eq!(seen.values(), [2.0, 1.0, 2.0, 2.0, 3.0, 1.0, 3.0, 2.0, 1.0, 2.0]);
+        assert_eq!(replaced, [false, true, true, true, false]);
+        assert_eq!(seen.predictions()[3], Some(0));
+        let plain = Logits::from_values(2, vec![1.0, 2.0]);
+        assert_eq!(plain.clone().attacked(&[0]), (plain, Vec::new()));
     }
 }

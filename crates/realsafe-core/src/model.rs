@@ -40,6 +40,12 @@ pub trait Model: Send + Sync {
         1
     }
 
+    /// Whether it may reject images: then there is one more logit, the last one, which exceeds all others for images that are
+    /// rejected. Nothing but the driver and the oracle deals with that.
+    fn rejects(&self) -> bool {
+        false
+    }
+
     /// What proves that no image near one is misclassified, by distance in the norm; none where the model has no proofs in it.
     fn certifier(&self, _norm: Norm) -> Option<&dyn Certifier> {
         None

@@ -11,10 +11,10 @@ use realsafe_plan::{Budget, Cost, Ensemble, Norm, Success};
 use crate::doors::Role;
 use crate::ensemble::{combine, cotangents};
 use crate::logits::read;
-use crate::pieces::{Piece, pieces};
+use crate::pieces::{Piece, PieceTape, pieces};
 use crate::projection::{Distances, in_box};
 use crate::random::Purpose;
-use crate::{Batch, DefendedModel, Draws, Logits, Loss, Model, Rows, Select, Stop, Tape};
+use crate::{Batch, DefendedModel, Draws, Logits, Loss, Model, Rows, Select, Stop};
 
 /// A network that an attack can ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,7 +207,7 @@ impl Oracle {
         let mut answers = Vec::new();
         for _ in 0..self.draws_of(network) {
             let draws = self.charge(network, &batch.slots, Cost::forward(1))?;
-            let logits = self.network(network).padded_logits(images, &draws)?;
+            let (logits, _) = self.network(network).padded_logits(images, &draws)?.attacked(&batch.labels);
             self.note(network, batch, images, &logits, role)?;
             answers.push(logits);
         }
@@ -288,9 +288,11 @@ impl Oracle {
         let mut logits = Logits::empty();
         let mut gradients = Vec::new();
         for piece in pieces(batch.len()) {
-            let forward = |(network, draws): (&Network, &Draws)| piece.forward(self.network(*network), images, draws);
+            let forward = |(network, draws): (&Network, &Draws)| {
+                piece.forward(self.network(*network), images, &batch.labels, draws)
+            };
             let parts = networks.iter().zip(&draws).map(forward).collect::<Result<Vec<_>, Stop>>()?;
-            let (parts, tapes): (Vec<Logits>, Vec<Tape>) = parts.into_iter().unzip();
+            let (parts, tapes): (Vec<Logits>, Vec<PieceTape>) = parts.into_iter().unzip();
             let rows = piece.start..piece.start + piece.rows;
             let cotangents =
                 cotangents(ensemble, &parts, &mut |logits, derivatives| derive(rows.clone(), logits, derivatives))?;
@@ -348,7 +350,7 @@ impl Oracle {
             let mut logits = Logits::empty();
             let mut tapes = Vec::new();
             for piece in pieces(batch.len()) {
-                let (part, tape) = piece.forward(model, images, &draws)?;
+                let (part, tape) = piece.forward(model, images, &batch.labels, &draws)?;
                 logits.append(part);
                 tapes.push((piece, tape));
             }
@@ -411,5 +413,5 @@ pub struct OpenTape {
     network: Network,
     slots: Vec<usize>,
     /// The pieces of each draw.
-    draws: Vec<Vec<(Piece, Tape)>>,
+    draws: Vec<Vec<(Piece, PieceTape)>>,
 }

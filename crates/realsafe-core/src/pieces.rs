@@ -11,11 +11,17 @@ impl DefendedModel {
     pub(crate) fn padded_logits(&self, images: &Tensor<4>, draws: &Draws) -> Result<Logits, Stop> {
         let mut logits = Logits::empty();
         for piece in pieces(images.dims()[0]) {
-            let mut part = Logits::read(self.logits(piece.cut(images), &piece.draws(draws))?)?;
+            let mut part = self.read(self.logits(piece.cut(images), &piece.draws(draws))?)?;
             part.truncate(piece.rows);
             logits.append(part);
         }
         Ok(logits)
+    }
+
+    /// Reads its logits.
+    fn read(&self, logits: Tensor<2>) -> Result<Logits, Stop> {
+        let logits = Logits::read(logits)?;
+        Ok(if self.rejects() { logits.with_rejection() } else { logits })
     }
 
     /// The logits of samples, computed and padded as an attack would see them.
@@ -64,27 +70,47 @@ impl Piece {
         draws.cut(self.start..self.start + self.rows, self.padded)
     }
 
-    /// The logits of the rows, and the tape of them and the padding.
+    /// The logits of the rows as attacks see them, and the tape of them and the padding. Labels are those of all rows.
     pub(crate) fn forward(
         self,
         model: &DefendedModel,
         images: &Tensor<4>,
+        labels: &[u32],
         draws: &Draws,
-    ) -> Result<(Logits, Tape), Stop> {
+    ) -> Result<(Logits, PieceTape), Stop> {
         let tape = model.forward(self.cut(images), &self.draws(draws))?;
-        let mut logits = Logits::read(tape.logits.clone())?;
+        let mut logits = model.read(tape.logits.clone())?;
         logits.truncate(self.rows);
-        Ok((logits, tape))
+        let labels = &labels[self.start..self.start + self.rows];
+        let (logits, replaced) = logits.attacked(labels);
+        let rejected = labels.iter().zip(replaced).map(|(label, replaced)| replaced.then_some(*label as usize));
+        let rejected = rejected.collect();
+        Ok((logits, PieceTape { tape, rejected }))
     }
 
     /// The gradients of the rows, from a cotangent for each.
-    pub(crate) fn pull(self, tape: Tape, cotangents: &[f32]) -> Result<Tensor<4>, Stop> {
+    pub(crate) fn pull(self, tape: PieceTape, cotangents: &[f32]) -> Result<Tensor<4>, Stop> {
+        let PieceTape { tape, rejected } = tape;
         let (dims, device) = (tape.logits.dims(), tape.logits.device());
         let mut padded = vec![0.0; dims[0] * dims[1]];
-        padded[..cotangents.len()].copy_from_slice(cotangents);
+        let classes = cotangents.len() / self.rows;
+        for (row, (own, all)) in cotangents.chunks_exact(classes).zip(padded.chunks_exact_mut(dims[1])).enumerate() {
+            all[..classes].copy_from_slice(own);
+            if let Some(Some(label)) = rejected.get(row) {
+                // What stood for the label was the logit of rejection, behind those of the classes.
+                all.swap(*label, classes);
+            }
+        }
         let gradients = tape.pull(Tensor::from_data(TensorData::new(padded, dims), &device))?;
         Ok(gradients.narrow(0, 0, self.rows))
     }
+}
+
+/// The tape of a piece.
+pub(crate) struct PieceTape {
+    tape: Tape,
+    /// The labels of the rows whose logit of the label is that of rejection; empty where nothing is rejected.
+    rejected: Vec<Option<usize>>,
 }
 
 /// Splits rows into pieces that waste fewer rows of padding than the smallest count.

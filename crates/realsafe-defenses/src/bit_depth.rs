@@ -24,18 +24,21 @@ struct BitDepth {
 impl Defense for BitDepth {
     fn forward(&self, images: Tensor<4>, _: &Draws) -> Result<Tensor<4>, Stop> {
         let last = self.levels - 1.0;
-        let index = if self.equal {
-            (images * self.levels).floor().clamp(0.0, last)
-        } else {
-            // Not `round`: backends disagree on ties.
-            (images * last + 0.5).floor().clamp(0.0, last)
-        };
-        Ok(index / last)
+        if self.equal {
+            return Ok((images * self.levels).floor().clamp(0.0, last) / last);
+        }
+        Ok(nearest(images, last))
     }
 
     fn backward(&self, _: Tensor<4>, cotangent: Tensor<4>, _: &Draws) -> Result<Tensor<4>, Stop> {
         Ok(cotangent.zeros_like())
     }
+}
+
+/// The nearest of 0, 1 / last, ..., 1 to every pixel.
+pub(crate) fn nearest(images: Tensor<4>, last: f64) -> Tensor<4> {
+    // Not `round`: backends disagree on ties.
+    (images * last + 0.5).floor().clamp(0.0, last) / last
 }
 
 inventory::submit! {

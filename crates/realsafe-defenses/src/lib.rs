@@ -2,6 +2,7 @@
 
 mod bit_depth;
 mod crop_rescale;
+mod feature_squeezing;
 mod gaussian_smoothing;
 mod global_contrast_normalisation;
 mod jpeg;

@@ -131,6 +131,11 @@ fn every_file_is_a_defense_and_every_defense_is_sound() {
     }
 }
 
+/// The defenses that change images, and do not judge answers: what those do is tested where they are.
+fn on_images() -> impl Iterator<Item = &'static DefenseEntry> {
+    inventory::iter::<DefenseEntry>().filter(|entry| !traits(entry).rejects)
+}
+
 /// What standardises, and colours with noise.
 const OUTSIDE: [&str; 6] = [
     "gaussian-smoothing",
@@ -143,7 +148,7 @@ const OUTSIDE: [&str; 6] = [
 
 #[test]
 fn rows_do_not_matter_to_each_other_and_images_stay_in_the_box() {
-    for entry in inventory::iter::<DefenseEntry>() {
+    for entry in on_images() {
         let (id, images) = (entry.component.id, pattern(3, shape(entry)));
         let defense = example(entry);
         let together = values(defense.forward(images.clone(), &draws(10..13, 0)).unwrap());
@@ -158,7 +163,7 @@ fn rows_do_not_matter_to_each_other_and_images_stay_in_the_box() {
 
 #[test]
 fn outputs_have_the_shape_that_is_promised() {
-    for entry in inventory::iter::<DefenseEntry>() {
+    for entry in on_images() {
         let (values, defense) = built(entry, entry.component.example).unwrap();
         let promised = (traits(entry).output)(&values, shape(entry)).unwrap();
         let [rows, given @ ..] = defense.forward(pattern(2, shape(entry)), &draws(0..2, 0)).unwrap().dims();
@@ -171,7 +176,7 @@ fn outputs_have_the_shape_that_is_promised() {
 
 #[test]
 fn random_ones_draw_anew_for_every_pass_and_the_same_for_the_same() {
-    for entry in inventory::iter::<DefenseEntry>() {
+    for entry in on_images() {
         let (id, defense) = (entry.component.id, example(entry));
         let seen = |pass| values(defense.forward(pattern(4, shape(entry)), &draws(0..4, pass)).unwrap());
         assert_eq!(seen(0), seen(0), "{id}");
@@ -195,7 +200,7 @@ fn what_does_not_fit_is_told_before_anything_runs() {
 
 #[test]
 fn identity_gives_the_gradient_at_what_the_model_sees() {
-    for entry in inventory::iter::<DefenseEntry>() {
+    for entry in on_images() {
         if traits(entry).gradients.contains(&GradientMode::Identity) {
             let (defense, images) = (example(entry), pattern(2, shape(entry)));
             let model_draws = draws(0..2, 0);
@@ -233,7 +238,7 @@ const STEPS: [&str; 4] = ["bit-depth", "jpeg", "quilting", "thermometer"];
 
 #[test]
 fn step_functions_and_blocked_gradients_give_nothing() {
-    for entry in inventory::iter::<DefenseEntry>() {
+    for entry in on_images() {
         for mode in [GradientMode::Exact, GradientMode::Blocked] {
             let steps = STEPS.contains(&entry.component.id);
             if traits(entry).gradients.contains(&mode) && (steps || mode == GradientMode::Blocked) {
@@ -273,7 +278,7 @@ fn slopes(
 #[test]
 fn exact_and_smooth_gradients_are_those_of_finite_differences() {
     let mut smooth = Vec::new();
-    for entry in inventory::iter::<DefenseEntry>() {
+    for entry in on_images() {
         let (id, gradients) = (entry.component.id, traits(entry).gradients);
         let (defense, draws) = (example(entry), draws(0..2, 3));
         // Away from the places where the functions have kinks.

@@ -123,6 +123,12 @@ impl Cell {
     pub fn stack_name(&self) -> String {
         stack_name(&self.stack)
     }
+
+    /// Whether the victim may reject images.
+    pub fn rejects(&self) -> bool {
+        let rejects = |layer: &StackLayer| layer.defense.component.defense().is_some_and(|traits| traits.rejects);
+        self.stack.iter().any(rejects)
+    }
 }
 
 /// Whether a model or something in front of it draws random numbers, so that one image gets different answers.

@@ -47,5 +47,5 @@ pub use plan::{Plan, expand};
 pub use schema::schema;
 pub use search::Search;
 pub use spec::{Document, PluginFile};
-pub use threat::{Budget, Ensemble, Goal, Norm, Success, TargetRule, Threat};
+pub use threat::{Budget, Ensemble, Goal, Norm, REJECTED, Success, TargetRule, Threat};
 pub use values::{Value, Values};

@@ -42,6 +42,9 @@ impl Norm {
     }
 }
 
+/// The prediction on images that a defense rejects: no class has this number.
+pub const REJECTED: u32 = u32::MAX;
+
 /// What the attacker wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Goal {
@@ -71,12 +74,18 @@ impl Goal {
         !matches!(self, Self::Untargeted)
     }
 
-    /// Whether a prediction fulfils the goal.
+    /// Whether a prediction fulfils the goal. Rejection never does.
     pub const fn reached(self, prediction: u32, label: u32, target: Option<u32>) -> bool {
         match (self, target) {
             (Self::Targeted, Some(target)) => prediction == target,
-            _ => prediction != label,
+            _ => prediction != label && prediction != REJECTED,
         }
+    }
+
+    /// Whether the prediction on the clean image does the attacker's work already: it fulfils the goal, or, where any error
+    /// counts, the image is rejected.
+    pub const fn reached_by_clean(self, prediction: u32, label: u32, target: Option<u32>) -> bool {
+        self.reached(prediction, label, target) || (prediction == REJECTED && !matches!(self, Self::Targeted))
     }
 }
 

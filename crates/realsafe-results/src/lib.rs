@@ -31,4 +31,5 @@ pub use table::render;
 pub use tables::expectations::{ExpectationRow, Verdict};
 pub use tables::gate::{Check, Suspicion};
 pub use tables::members::MemberRow;
+pub use tables::rejections::RejectionRow;
 pub use tables::summary::{SummaryRow, WORST_CASE};

@@ -35,7 +35,7 @@ pub(crate) const ADVERSARIALS: &str = "adversarials.safetensors";
 /// `status` is `robust` or `broken`, of certificates `certified` or `uncertified`, or else an error, which counts as neither: `invalid` and `disputed` are verdicts
 /// on an image, `failed`, `crashed`, `timed-out`, `out-of-memory` and `over-budget` say why there is none. Empty:
 /// `target` where the goal has none, `clean_pred` where the model itself failed on the clean image, `adv_pred` after
-/// an error, `first_success` where nothing succeeded, `broken_by` but for chains, `failed_at` but for searches.
+/// an error; both may be `rejected`. Empty, too: `first_success` where nothing succeeded, `broken_by` but for chains, `failed_at` but for searches.
 pub(crate) const OUTCOME_COLUMNS: [&str; 18] = [
     "sample",
     "label",
@@ -68,7 +68,9 @@ pub(crate) struct OutcomeRow {
     sample: u32,
     label: u32,
     target: Option<u32>,
+    #[serde(with = "prediction")]
     clean_pred: Option<u32>,
+    #[serde(with = "prediction")]
     adv_pred: Option<u32>,
     status: Status,
     dist_linf: f64,
@@ -138,6 +140,34 @@ impl From<OutcomeRow> for Outcome {
             failed_at: row.failed_at,
             shares: None,
         }
+    }
+}
+
+/// A prediction: a class, `rejected`, or nothing.
+mod prediction {
+    use realsafe_plan::REJECTED;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    const NAME: &str = "rejected";
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub(super) fn serialize<S: Serializer>(
+        prediction: &Option<u32>,
+        serializer: S,
+    ) -> std::result::Result<S::Ok, S::Error> {
+        match *prediction {
+            Some(REJECTED) => NAME.serialize(serializer),
+            other => other.serialize(serializer),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> std::result::Result<Option<u32>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        let parse = |text: String| if text == NAME { Ok(REJECTED) } else { text.parse().map_err(D::Error::custom) };
+        text.map(parse).transpose()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The report: every file that a plan and a store give, rebuilt at any time.
 //!
-//! `samples.csv`, `summary.csv`, `curves.csv`, `expectations.csv`, `members.csv` (only with chains), `<experiment>.resolved.toml`,
+//! `samples.csv`, `summary.csv`, `curves.csv`, `expectations.csv`, `members.csv` (only with chains), `rejections.csv` (only where a defense rejects), `<experiment>.resolved.toml`,
 //! the folder `figures` and `report.html` depend on plan and store alone, byte for byte; `timings.csv` and `manifest.json` also say when and where. Cells that are not there yet
 //! are left out, and the report says so.
 
@@ -22,6 +22,7 @@ use crate::tables::gate::{Suspicion, suspicions};
 use crate::tables::group::{Group, Subject};
 use crate::tables::members::{MemberRow, member_rows};
 use crate::tables::optimality::local_optimality;
+use crate::tables::rejections::{RejectionRow, rejection_rows};
 use crate::tables::samples::write_samples;
 use crate::tables::summary::{Entry, SummaryRow, entries, summary_rows};
 use crate::tables::timings::timings;
@@ -53,6 +54,9 @@ pub struct ExperimentReport {
     pub expectations: Vec<ExpectationRow>,
     /// The rows of `members.csv`.
     pub members: Vec<MemberRow>,
+    /// The rows of `rejections.csv`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rejections: Vec<RejectionRow>,
     /// What makes results suspect.
     pub suspects: Vec<Suspect>,
 }
@@ -147,6 +151,10 @@ pub fn write_report(plan: &Plan, store: &Store, directory: &Path, facts: &Manife
     if !members.is_empty() {
         write("members.csv", &csv_table(members)?)?;
     }
+    let rejections: Vec<_> = report.experiments.iter().flat_map(|experiment| experiment.rejections.clone()).collect();
+    if !rejections.is_empty() {
+        write("rejections.csv", &csv_table(rejections)?)?;
+    }
     files.push("samples.csv".to_owned());
     write_samples(&staging.path().join("samples.csv"), &plan.cells, store)?;
     report.warnings = store.warnings();
@@ -183,6 +191,7 @@ fn report_experiment(experiment: &Experiment, groups: &[Group], listed: &[Entry]
         summary: summary_rows(listed, &suspicions, &local_optimality(groups)),
         expectations: expectation_rows(experiment, &expected),
         members: member_rows(groups),
+        rejections: rejection_rows(groups, listed),
         suspects: suspects(groups, listed, suspicions),
     }
 }

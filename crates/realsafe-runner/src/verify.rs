@@ -3,7 +3,7 @@
 use realsafe_core::projection::{Distances, in_box};
 use realsafe_core::random::Purpose;
 use realsafe_core::{Draws, Samples};
-use realsafe_plan::Experiment;
+use realsafe_plan::{Experiment, Goal};
 use realsafe_results::AdversarialSet;
 
 use crate::run::RunError;
@@ -69,15 +69,18 @@ pub fn verify(experiment: &Experiment, set: &AdversarialSet, workshop: &Workshop
     for model in &experiment.models {
         for stack in &experiment.stacks {
             let defended = workshop.defended(model, &stack.layers)?;
-            let judge = |samples: &Samples| -> Result<Vec<bool>, RunError> {
-                let predictions = defended.judge(samples, &draws, workshop.device())?.predictions();
-                Ok(predictions
-                    .iter()
-                    .zip(&samples.labels)
-                    .map(|(prediction, label)| *prediction == Some(*label))
-                    .collect())
+            let judge = |samples: &Samples| -> Result<Vec<Option<u32>>, RunError> {
+                Ok(defended.judge(samples, &draws, workshop.device())?.predictions())
             };
-            let (clean_right, given_right) = (judge(&clean)?, judge(&given)?);
+            let right = |predictions: &[Option<u32>]| -> Vec<bool> {
+                predictions.iter().zip(&clean.labels).map(|(prediction, label)| *prediction == Some(*label)).collect()
+            };
+            let predictions = judge(&given)?;
+            let (clean_right, given_right) = (right(&judge(&clean)?), right(&predictions));
+            // A rejected image is not right, but no success either.
+            let broken = |at: usize| {
+                predictions[at].is_none_or(|prediction| Goal::Untargeted.reached(prediction, clean.labels[at], None))
+            };
             let share =
                 |holds: &dyn Fn(usize) -> bool| (0..count).filter(|&at| holds(at)).count() as f64 / count as f64;
             let balls = experiment.threats.iter().flat_map(|threat| threat.eps.iter().map(move |eps| (threat, eps)));
@@ -88,7 +91,7 @@ pub fn verify(experiment: &Experiment, set: &AdversarialSet, workshop: &Workshop
                     threat: threat.id.clone(),
                     eps: eps.to_string(),
                     inside: share(&inside),
-                    robust_accuracy: share(&|at| clean_right[at] && (given_right[at] || !inside(at))),
+                    robust_accuracy: share(&|at| clean_right[at] && !(broken(at) && inside(at))),
                 }
             });
             verified.push(Verified {

@@ -13,6 +13,7 @@ mod prior_guided;
 mod randomised;
 mod reference;
 mod registration;
+mod rejecting;
 mod scores;
 mod searches;
 mod square;

@@ -8,6 +8,7 @@ import json
 
 import numpy
 import torch
+from scipy.ndimage import median_filter
 from scipy.optimize import minimize
 
 
@@ -95,6 +96,8 @@ numbers = {
     "crop-bilinear": interpolated(images[:, :, 2:6, 1:6], (7, 9), "bilinear"),
     "total-variation-half": numpy.stack([minimised(plane, half, 0.3) for plane in noisy]),
     "total-variation-whole": numpy.stack([minimised(plane, half | True, 0.1) for plane in noisy]),
+    "median-2": median_filter(pattern(1, 2, 5, 7), size=(1, 1, 2, 2), mode="reflect"),
+    "median-3": median_filter(pattern(1, 2, 5, 7), size=(1, 1, 3, 3), mode="reflect"),
     "quilting": quilted(pattern(2, 9, 11), patches, 4, 2),
 }
 if __name__ == "__main__":

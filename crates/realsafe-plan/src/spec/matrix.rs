@@ -41,7 +41,9 @@ impl Scope<'_> {
         let everything = place(matrix.as_deref());
         let Some(node) = matrix.and_then(|fields| fields.node("stacks")) else {
             let all: Vec<&Named<StackLayer>> = defenses.iter().collect();
-            return vec![stack(&all, everything)];
+            let stacks = vec![stack(&all, everything)];
+            self.check_rejection(&stacks);
+            return stacks;
         };
         let mut stacks = Vec::new();
         let lists = |node| fields::list(node).map_err(|error| error.help("write a list of lists: [[], [\"jpeg-75\"]]"));
@@ -57,7 +59,23 @@ impl Scope<'_> {
             }
         }
         self.check_unique("stack", &stacks, "remove one of them");
+        self.check_rejection(&stacks);
         stacks
+    }
+
+    /// Complains about defenses that reject images and have others in front, which would take rejection for an answer.
+    fn check_rejection(&mut self, stacks: &[Named<Stack>]) {
+        let rejects = |layer: &&StackLayer| layer.defense.component.defense().is_some_and(|traits| traits.rejects);
+        for stack in stacks {
+            let behind = stack.item.iter().flat_map(|stack| stack.layers.iter().skip(1)).find(rejects);
+            if let Some(layer) = behind {
+                let id = &layer.defense.id;
+                let message =
+                    format!("`{id}` may reject images, so nothing can stand before it in the stack `{}`", stack.id);
+                let help = format!("let `{id}` come first in its stack");
+                self.diagnostics.push(Diagnostic::at(&stack.place, message).help(help));
+            }
+        }
     }
 
     /// Reads `only` and `skip`.

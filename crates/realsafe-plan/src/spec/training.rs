@@ -34,6 +34,15 @@ impl Scope<'_> {
                 self.diagnostics.push(Diagnostic::at(&layer.place, message).help(help));
             }
         }
+        for layer in &defenses {
+            let rejects = |layer: &StackLayer| layer.defense.component.defense().is_some_and(|traits| traits.rejects);
+            if layer.item.as_ref().is_some_and(rejects) {
+                let message =
+                    format!("`{}` judges answers of a trained network, so none is trained behind it", layer.id);
+                let help = "train without it, and put it into the experiment";
+                self.diagnostics.push(Diagnostic::at(&layer.place, message).help(help));
+            }
+        }
         let run = self.run(top);
         plugins::read(top, &mut self.diagnostics);
         let model = match <[_; 1]>::try_from(models) {

@@ -195,6 +195,13 @@ static NOISE: Component = component(
     }),
 );
 
+/// A defense that rejects images.
+static DETECTOR: Component = component(
+    "detector",
+    &[],
+    Traits::Defense(DefenseTraits { gradients: &[GradientMode::Exact], rejects: true, ..DefenseTraits::PLAIN }),
+);
+
 const WEIGHTS: Parameter = parameter("weights", ParameterKind::File, Fallback::Required);
 
 static CNN: Component = component(
@@ -267,6 +274,7 @@ pub(crate) fn catalogue() -> Catalogue {
         &LEVELS,
         &COLLAGE,
         &NOISE,
+        &DETECTOR,
         &CNN,
         &CNN_RGB,
         &COMMITTEE,

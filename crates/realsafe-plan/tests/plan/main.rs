@@ -5,5 +5,6 @@ mod fixture;
 mod keys;
 mod messages;
 mod randomised;
+mod rejecting;
 mod schema;
 mod specs;

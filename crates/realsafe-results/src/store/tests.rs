@@ -1,6 +1,7 @@
 //! Tests of the store: round trips, conflicts, damage, leftovers.
 
 use proptest::prelude::*;
+use realsafe_plan::REJECTED;
 use tempfile::TempDir;
 
 use super::*;
@@ -19,7 +20,7 @@ fn images(value: f32) -> Option<Adversarials> {
 
 prop_compose! {
     fn outcomes()(
-        sample in any::<u32>(), label in any::<u32>(), clean_pred in any::<Option<u32>>(),
+        sample in any::<u32>(), label in any::<u32>(), clean_pred in prop_oneof![any::<Option<u32>>(), Just(Some(REJECTED))],
         target in any::<Option<u32>>(), adv_pred in any::<Option<u32>>(), first_success in any::<Option<u64>>(),
         status in prop::sample::select(&Status::ALL[..]),
         distances in prop::array::uniform4(prop_oneof![Just(f64::INFINITY), prop::num::f64::POSITIVE | prop::num::f64::ZERO]),

@@ -151,7 +151,7 @@ fn unattacked(group: &Group) -> Rate {
 
 /// How often the clean image is not what the attacker wants; where that is a class, the most frequent prediction decides.
 fn unattacked_share(judged: &Judged, goal: Goal) -> Option<f64> {
-    let robust = !goal.reached(judged.clean_pred?, judged.label, judged.target);
+    let robust = !goal.reached_by_clean(judged.clean_pred?, judged.label, judged.target);
     match judged.shares {
         Some(shares) if goal != Goal::Targeted => Some(shares.clean),
         _ => Some(f64::from(u8::from(robust))),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use realsafe_plan::{Access, Cell, Goal, Member, Norm, Number, Search};
+use realsafe_plan::{Access, Cell, Goal, Member, Norm, Number, REJECTED, Search};
 
 use crate::{MemberRecord, Outcome, Result, Shares, Spent, Status, Store, TracePoint};
 
@@ -30,6 +30,8 @@ pub(crate) struct Group {
     /// The gradients of the victim that it may take per sample, with all restarts.
     pub(crate) gradients: u64,
     pub(crate) restarts: u32,
+    /// Whether the victim may reject images.
+    pub(crate) rejects: bool,
     /// How it searches for the smallest radius, where it does.
     pub(crate) search: Option<Search>,
     /// Of the cells that are there, in plan order.
@@ -110,6 +112,16 @@ impl Judged {
         }
     }
 
+    /// Whether the clean image is rejected; none when the model itself failed.
+    pub(crate) fn clean_rejected(&self) -> Option<bool> {
+        self.clean_pred.map(|pred| pred == REJECTED)
+    }
+
+    /// Whether the image that the attacker would submit is rejected; none after an error.
+    pub(crate) fn rejected(&self) -> Option<bool> {
+        self.pred.map(|pred| pred == REJECTED)
+    }
+
     /// How often the clean prediction equals the label: always or never, but for randomised victims; none when the model
     /// itself failed.
     pub(crate) fn clean_share(&self) -> Option<f64> {
@@ -166,6 +178,7 @@ impl Group {
             access: cell.attack.access(),
             gradients: cell.cost.backwards.checked_div(cell.samples.len() as u64).unwrap_or(0),
             restarts: cell.attack.restarts,
+            rejects: cell.rejects(),
             search: cell.attack.search.clone(),
             outcomes: Vec::new(),
             trace: Vec::new(),

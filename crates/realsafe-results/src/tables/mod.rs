@@ -6,6 +6,7 @@ pub(crate) mod gate;
 pub(crate) mod group;
 pub(crate) mod members;
 pub(crate) mod optimality;
+pub(crate) mod rejections;
 pub(crate) mod samples;
 pub(crate) mod summary;
 pub(crate) mod timings;
