@@ -255,7 +255,7 @@ inventory::submit! {
             traits: Traits::Defense(DefenseTraits {
                 gradients: &[GradientMode::Smooth, GradientMode::Blocked],
                 randomised: true,
-                output: DefenseTraits::SAME_SHAPE,
+                ..DefenseTraits::PLAIN
             }),
         },
         build: &|values, _| Ok(Box::new(GaussianSmoothing::from(values))),
