@@ -125,7 +125,9 @@ pub fn run(
     let ours =
         ours.filter(|(index, cell)| options.partition.is_none_or(|partition| partition.keeps(*index, &cell.key)));
     let ours: Vec<&Cell> = ours.map(|(_, cell)| cell).collect();
-    let lacks = |cell: &&Cell| !store.is_done(&cell.key) || options.save_adversarials && !has_images(store, cell);
+    // Proofs make no images.
+    let lacks_images = |cell: &Cell| !cell.attack.chosen.component.is_certificate() && !has_images(store, cell);
+    let lacks = |cell: &&Cell| !store.is_done(&cell.key) || options.save_adversarials && lacks_images(cell);
     let pending: Vec<&Cell> = ours.iter().copied().filter(lacks).collect();
     let stored = ours.len() - pending.len();
     observe(Event::Planned { cells: ours.len(), stored });
