@@ -64,8 +64,9 @@ fn log_determinant(mut matrix: Vec<Vec<Tensor<1>>>) -> Tensor<1> {
         matrix[pivot][pivot] = matrix[pivot][pivot].clone().clamp_min(RIDGE);
         for row in pivot + 1..order {
             let factor = matrix[row][pivot].clone() / matrix[pivot][pivot].clone();
-            for column in pivot + 1..order {
-                matrix[row][column] = matrix[row][column].clone() - factor.clone() * matrix[pivot][column].clone();
+            let (above, below) = matrix.split_at_mut(row);
+            for (entry, pivotal) in below[0].iter_mut().zip(&above[pivot]).skip(pivot + 1) {
+                *entry = entry.clone() - factor.clone() * pivotal.clone();
             }
         }
     }
