@@ -42,7 +42,8 @@ pub trait Trainable: Send {
         None
     }
 
-    /// Whether intervals go through the network, so that it has [`Trainable::interval_margins`].
+    /// Whether intervals go through the network, so that it has [`Trainable::interval_margins`] and
+    /// [`Trainable::dual_margins`].
     fn has_intervals(&self) -> bool {
         false
     }
@@ -51,6 +52,11 @@ pub trait Trainable: Send {
     /// all images of the box `[0, 1]` that differ from the row's by at most `eps` in every pixel, without dropout; none where
     /// intervals do not go through the network.
     fn interval_margins(&self, _images: Tensor<4>, _labels: &[u32], _eps: f64) -> Option<Tensor<2>> {
+        None
+    }
+
+    /// Like [`Trainable::interval_margins`], by linear functions of the image instead of intervals: tighter, and slower.
+    fn dual_margins(&self, _images: Tensor<4>, _labels: &[u32], _eps: f64) -> Option<Tensor<2>> {
         None
     }
 

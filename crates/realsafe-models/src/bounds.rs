@@ -97,17 +97,13 @@ fn margins_between(layers: &[Layer<'_>], ends: [Tensor<4>; 2], labels: &[u32]) -
 
 impl Layer<'_> {
     /// The lower and the upper end of the outputs for those of the inputs.
-    fn bounds(&self, ends: [Tensor<4>; 2]) -> [Tensor<4>; 2] {
+    pub(crate) fn bounds(&self, ends: [Tensor<4>; 2]) -> [Tensor<4>; 2] {
         match self {
             Self::Relu => ends.map(relu),
             Self::MaxPool => ends.map(max_pool),
             Self::Convolution(layer) => {
                 let [centre, radius] = middle(ends);
-                let padding = match layer.padding {
-                    PaddingConfig2d::Explicit(padding, ..) => padding,
-                    PaddingConfig2d::Same | PaddingConfig2d::Valid => 0,
-                };
-                let options = ConvOptions::new(layer.stride, [padding; 2], layer.dilation, layer.groups);
+                let options = ConvOptions::new(layer.stride, [padding(layer); 2], layer.dilation, layer.groups);
                 around(layer.forward(centre), conv2d(radius, layer.weight.val().abs(), None, options))
             }
             Self::Linear(layer) => {
@@ -121,8 +117,16 @@ impl Layer<'_> {
     }
 }
 
+/// The padding of a convolution that pads all sides alike.
+pub(crate) fn padding(layer: &Conv2d) -> usize {
+    match layer.padding {
+        PaddingConfig2d::Explicit(padding, ..) => padding,
+        PaddingConfig2d::Same | PaddingConfig2d::Valid => 0,
+    }
+}
+
 /// Centre and half the width of intervals.
-fn middle([lower, upper]: [Tensor<4>; 2]) -> [Tensor<4>; 2] {
+pub(crate) fn middle([lower, upper]: [Tensor<4>; 2]) -> [Tensor<4>; 2] {
     [(lower.clone() + upper.clone()) * 0.5, (upper - lower) * 0.5]
 }
 

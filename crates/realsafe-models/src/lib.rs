@@ -6,6 +6,7 @@
 
 mod bounds;
 mod builtin;
+mod dual;
 mod ensemble;
 mod ensemble_training;
 pub mod foreign;

@@ -12,6 +12,7 @@ use realsafe_core::{Model, Trainable, TrainingState};
 use realsafe_plan::Values;
 
 use crate::bounds::{interval_margins, is_bounded};
+use crate::dual::dual_margins;
 use crate::head::Head;
 use crate::inner::Randomness;
 use crate::network::{Evaluation, Network};
@@ -64,6 +65,10 @@ impl<N: Network> Trainable for Training<N> {
 
     fn interval_margins(&self, images: Tensor<4>, labels: &[u32], eps: f64) -> Option<Tensor<2>> {
         interval_margins(&self.network.layers()?, images, labels, eps)
+    }
+
+    fn dual_margins(&self, images: Tensor<4>, labels: &[u32], eps: f64) -> Option<Tensor<2>> {
+        dual_margins(&self.network.layers()?, images, labels, eps)
     }
 
     fn has_centres(&self) -> bool {

@@ -509,3 +509,14 @@ fn the_members_of_an_ensemble_are_trained_together() {
     let error = run(&refused, tempfile::tempdir().unwrap().path()).unwrap_err().to_string();
     assert!(error.contains("`adp` cannot train the model: it is one network"), "{error}");
 }
+
+#[test]
+fn dual_training_lowers_the_worst_loss_and_refuses_what_has_no_bounds() {
+    let short = ["data.samples=48", "training.epochs=3", "training.batch-size=8", "training.eps=0.02"];
+    let (_folder, summary) = trained(&spec("digits-wong-kolter.toml", &short));
+    assert!(summary.epochs[2].train_loss < summary.epochs[0].train_loss, "{summary:?}");
+    let mut refused = spec("digits-wong-kolter.toml", &[]);
+    refused.model = spec("digits-mmc.toml", &[]).model;
+    let error = run(&refused, tempfile::tempdir().unwrap().path()).unwrap_err().to_string();
+    assert!(error.contains("cannot train the model: bounds do not go through it"), "{error}");
+}

@@ -7,6 +7,7 @@ use realsafe_plan::Norm;
 
 use super::{NETWORKS, assert_close, floats, logits, noise, untrained};
 use crate::bounds::{Layer, interval_margins};
+use crate::dual::dual_margins;
 
 const BOUNDED: [&str; 4] = ["convolution-stack", "digits-cnn", "lenet", "small-cnn"];
 const LABELS: [u32; 8] = [0, 1, 2, 3, 4, 9, 6, 7];
@@ -99,4 +100,42 @@ fn bounds_of_a_linear_function_are_exact() {
     assert!(
         interval_margins(&[Layer::Linear(&layer), Layer::Relu], noise("digits-cnn", "", 8), &LABELS, 0.1).is_none()
     );
+}
+
+/// Duality keeps what intervals forget: that the same pixels go into all features. It is exact at a point, and holds at corners.
+#[test]
+fn dual_bounds_hold_and_are_tighter_than_intervals() {
+    let network = untrained("digits-cnn", "");
+    let model = network.snapshot();
+    let images = noise("digits-cnn", "", 8);
+    let tracked = || images.clone().autodiff();
+    let dual = |eps| floats(network.dual_margins(tracked(), &LABELS, eps).unwrap().inner());
+    assert_close(&dual(0.0), &margins(&logits(&*model, images.clone())), 1e-5);
+    let (least, intervals) = (dual(0.05), floats(network.interval_margins(tracked(), &LABELS, 0.05).unwrap().inner()));
+    assert!(intervals.iter().zip(&least).all(|(interval, dual)| *dual >= interval - 1e-5));
+    assert!(least.iter().sum::<f32>() > 0.7 * intervals.iter().sum::<f32>(), "{least:?} {intervals:?}");
+    // The corners to which the gradients of the margins point, one class after the other.
+    for class in 0..10 {
+        let leaf = tracked().require_grad();
+        let logits = model.logits(leaf.clone(), &Draws::none(8)).unwrap();
+        let own: Vec<f32> =
+            LABELS.iter().flat_map(|&label| (0..10).map(move |at| f32::from(u8::from(at == label)))).collect();
+        let own = Tensor::<2>::from_data(TensorData::new(own, [8, 10]), &Device::flex());
+        let margin = (logits.clone() * own).sum() - logits.narrow(1, class, 1).sum();
+        let gradient = leaf.grad_remove(&mut margin.backward()).unwrap();
+        let corner = (images.clone() - gradient.sign() * 0.05).clamp(0.0, 1.0);
+        let found = margins(&self::logits(&*model, corner));
+        for (found, least) in found.iter().zip(&least) {
+            assert!(found >= &(least - 1e-5), "{found} is below {least}");
+        }
+    }
+}
+
+#[test]
+fn dual_bounds_of_a_linear_function_are_exact() {
+    let layer = LinearConfig::new(64, 10).init(&Device::flex());
+    let images = noise("digits-cnn", "", 8);
+    let layers = [Layer::Linear(&layer)];
+    let exact = interval_margins(&layers, images.clone(), &LABELS, 0.2).unwrap();
+    assert_close(&floats(dual_margins(&layers, images, &LABELS, 0.2).unwrap()), &floats(exact), 1e-5);
 }

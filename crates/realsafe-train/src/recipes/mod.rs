@@ -16,3 +16,4 @@ mod mmc_at;
 mod pgd_at;
 mod standard;
 mod trades;
+mod wong_kolter;
