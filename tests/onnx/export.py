@@ -104,7 +104,7 @@ def torchvision_classifiers():
             yield name, 64, zoo.VisionTransformer(**extra)
         else:
             yield name, size, getattr(zoo, name)(**extra)
-    yield "googlenet", 96, zoo.googlenet(aux_logits=False, init_weights=False, transform_input=True, **small)
+    yield "googlenet", 64, zoo.googlenet(aux_logits=False, init_weights=False, transform_input=True, **small)
     yield "inception_v3", 128, zoo.inception_v3(aux_logits=False, init_weights=False, **small)
 
 
@@ -156,22 +156,25 @@ def gradients(model, images, cotangents):
     return logits.detach(), leaf.grad
 
 
-def reference(model, shape, rows=3):
+def reference(model, shape, rows=2):
     """Images, and what PyTorch computes of them in double precision.
 
     Where a relu or a maximum is at its kink to within rounding, gradients jump, PyTorch's own as well. Of some images those
-    are taken on which its single and double precision agree best.
+    are taken on which its single and double precision agree best, and a little noise changes least.
     """
     single, double = copy.deepcopy(model), copy.deepcopy(model).double()
     best = None
-    for seed in range(1, 9):
+    for seed in range(1, 101):
         generator = torch.Generator().manual_seed(seed)
         images = torch.rand(rows, *shape, generator=generator)
         with torch.no_grad():
             cotangents = torch.randn(single(images).shape, generator=generator)
         logits, exact = gradients(double, images.double(), cotangents.double())
         _, rounded = gradients(single, images, cotangents)
-        deviation = float((rounded - exact).abs().max() / exact.abs().max())
+        noise = 1e-7 * torch.randn(images.shape, generator=generator)
+        _, beside = gradients(double, images.double() + noise, cotangents.double())
+        jump = max((rounded - exact).abs().max(), (beside - exact).abs().max())
+        deviation = float(jump / exact.abs().max())
         if best is None or deviation < best[0]:
             best = deviation, images, logits.float(), cotangents, exact.float()
         if deviation < 1e-5:
