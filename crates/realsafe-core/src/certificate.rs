@@ -12,25 +12,27 @@ pub trait Certifier {
     /// Rows do not influence each other; random proofs draw from their own streams.
     ///
     /// # Errors
-    /// The device's own message when reading from it fails, or what `sampling` says.
+    /// The device's own message when reading from it fails, or what `options` says.
     fn certify(
         &self,
         images: Tensor<4>,
         labels: &[u32],
-        sampling: &Sampling<'_>,
+        options: &ProofOptions<'_>,
         draws: &Draws,
     ) -> Result<Certificates, Stop>;
 }
 
-/// How certain proofs have to be that rest on random draws.
+/// What proofs may cost, and how certain those have to be that rest on random draws.
 #[derive(Clone, Copy)]
-pub struct Sampling<'a> {
+pub struct ProofOptions<'a> {
     /// How many draws select the class that is to be proven.
     pub selection: u64,
     /// How many others are the evidence.
     pub samples: u64,
     /// The largest probability with which a proof may be wrong.
     pub alpha: f64,
+    /// Whether bounds of networks are made tighter by duality, which takes far longer.
+    pub duality: bool,
     /// Asked now and then whether to go on.
     pub go_on: &'a dyn Fn() -> Result<(), Stop>,
 }
@@ -53,7 +55,7 @@ impl DefendedModel {
         &self,
         samples: &Samples,
         norm: Norm,
-        sampling: &Sampling<'_>,
+        options: &ProofOptions<'_>,
         draws: &Draws,
         device: &Device,
     ) -> Option<Result<Certificates, Stop>> {
@@ -64,7 +66,7 @@ impl DefendedModel {
         let mut all = Certificates::default();
         for piece in pieces(samples.labels.len()) {
             let labels = piece.padded(&samples.labels);
-            match certifier.certify(piece.cut(&images), &labels, sampling, &piece.draws(draws)) {
+            match certifier.certify(piece.cut(&images), &labels, options, &piece.draws(draws)) {
                 Ok(part) => {
                     all.radii.extend_from_slice(&part.radii[..piece.rows]);
                     all.passes = part.passes;

@@ -35,7 +35,7 @@ pub use catalogue::{
     AttackEntry, Built, CertificateEntry, ChainEntry, CombinedModelEntry, DatasetEntry, DefenseEntry, Entry, Locations,
     LossEntry, ModelEntry, RecipeEntry, Registry,
 };
-pub use certificate::{Certificates, Certifier, Sampling};
+pub use certificate::{Certificates, Certifier, ProofOptions};
 pub use dataset::{Dataset, Samples};
 pub use defense::{DefendedModel, Defense};
 pub use doors::{DeriveRow, Door, Gradients, Labels, Role, Scores, ScoresAndSurrogates, Surrogates};

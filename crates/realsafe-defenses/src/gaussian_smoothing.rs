@@ -31,7 +31,7 @@ use std::sync::Arc;
 use burn::tensor::{Tensor, TensorData};
 use rand::RngExt;
 use realsafe_core::{
-    Certificates, Certifier, Defense, DefenseEntry, Draws, Logits, Model, Sampling, Stop, Tape, fill_gaussian,
+    Certificates, Certifier, Defense, DefenseEntry, Draws, Logits, Model, ProofOptions, Stop, Tape, fill_gaussian,
     inventory, mixture,
 };
 use realsafe_plan::{
@@ -181,10 +181,10 @@ impl Certifier for Smoothed {
         &self,
         images: Tensor<4>,
         labels: &[u32],
-        sampling: &Sampling<'_>,
+        options: &ProofOptions<'_>,
         draws: &Draws,
     ) -> Result<Certificates, Stop> {
-        let Sampling { selection, samples, alpha, go_on } = *sampling;
+        let ProofOptions { selection, samples, alpha, go_on, .. } = *options;
         // Per row, the votes of the copies of these numbers by class.
         let count = |numbers: std::ops::Range<u64>| -> Result<Vec<Vec<u64>>, Stop> {
             let mut counts = vec![Vec::new(); labels.len()];

@@ -39,23 +39,24 @@ pub(crate) fn interval_margins(layers: &[Layer<'_>], images: Tensor<4>, labels: 
     margins_between(layers, [(images.clone() - eps).clamp(0.0, 1.0), (images + eps).clamp(0.0, 1.0)], labels)
 }
 
-/// The radius of the largest cube around each row's image for which [`interval_margins`] are above zero, to within
-/// `2^-HALVINGS`: what is proven of a cube is proven of all smaller ones. Zero where nothing is proven.
-pub(crate) fn certified_radii(
-    layers: &[Layer<'_>],
+/// Enlarges the radius of the cube around each row's image for which margins between the ends of a cube are known to be above
+/// zero, as far as they are, to within `2^-halvings`: what is proven of a cube is proven of all smaller ones. Zero stays where
+/// nothing is proven.
+pub(crate) fn enlarge(
+    proven: &mut [f64],
+    halvings: u64,
     images: &Tensor<4>,
     labels: &[u32],
     go_on: &dyn Fn() -> Result<(), Stop>,
-) -> Result<Vec<f64>, Stop> {
-    let (mut proven, mut open) = (vec![0.0; labels.len()], vec![1.0; labels.len()]);
-    let mut tried = proven.clone();
-    for _ in 0..=HALVINGS {
+    margins: impl Fn([Tensor<4>; 2], &[u32]) -> Option<Tensor<2>>,
+) -> Result<(), Stop> {
+    let (mut tried, mut open) = (proven.to_vec(), vec![1.0; labels.len()]);
+    for _ in 0..=halvings {
         go_on()?;
         let radii: Vec<f32> = tried.iter().map(|radius| *radius as f32).collect();
         let radii: Tensor<4> = Tensor::from_data(TensorData::new(radii, [labels.len(), 1, 1, 1]), &images.device());
         let ends = [(images.clone() - radii.clone()).clamp(0.0, 1.0), (images.clone() + radii).clamp(0.0, 1.0)];
-        let margins = margins_between(layers, ends, labels).expect("what has no bounds was not asked");
-        let margins = read(margins)?;
+        let margins = read(margins(ends, labels).expect("what has no bounds was not asked"))?;
         let rows = margins.chunks_exact(margins.len() / labels.len()).zip(labels);
         for (row, (margins, label)) in rows.enumerate() {
             let beats = |(class, margin): (usize, &f32)| class == *label as usize || *margin > 0.0;
@@ -67,7 +68,7 @@ pub(crate) fn certified_radii(
             tried[row] = f64::midpoint(proven[row], open[row]);
         }
     }
-    Ok(proven)
+    Ok(())
 }
 
 /// Whether bounds go through the layers.
@@ -76,7 +77,7 @@ pub(crate) fn is_bounded(layers: Option<&[Layer<'_>]>) -> bool {
 }
 
 /// [`interval_margins`] over all images between the lower and the upper ends.
-fn margins_between(layers: &[Layer<'_>], ends: [Tensor<4>; 2], labels: &[u32]) -> Option<Tensor<2>> {
+pub(crate) fn margins_between(layers: &[Layer<'_>], ends: [Tensor<4>; 2], labels: &[u32]) -> Option<Tensor<2>> {
     let (Layer::Linear(last), hidden) = layers.split_last()? else { return None };
     let ends = hidden.iter().fold(ends, |ends, layer| layer.bounds(ends));
     let [centre, radius] = middle(ends).map(|half| half.flatten::<2>(1, 3).unsqueeze_dim::<3>(1));

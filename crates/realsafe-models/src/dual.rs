@@ -19,6 +19,9 @@ use burn::tensor::{Int, Tensor, TensorData};
 use crate::bounds::{Layer, middle, padding};
 use crate::layers::max_pool;
 
+/// How often the interval of a radius is halved, where duality enlarges it.
+pub(crate) const DUAL_HALVINGS: u64 = 10;
+
 /// Numbers per image beyond which the bounds of a hidden layer come from intervals alone, and beyond which functions go back no
 /// further.
 const AFFORDABLE: usize = 1 << 24;
@@ -27,8 +30,13 @@ const AFFORDABLE: usize = 1 << 24;
 /// the box `[0, 1]` that differ from the row's by at most `eps` in every pixel; zero for the label itself. Nowhere looser than
 /// those by intervals. None where the last layer is not linear.
 pub(crate) fn dual_margins(layers: &[Layer<'_>], images: Tensor<4>, labels: &[u32], eps: f64) -> Option<Tensor<2>> {
+    dual_margins_between(layers, [(images.clone() - eps).clamp(0.0, 1.0), (images + eps).clamp(0.0, 1.0)], labels)
+}
+
+/// The same between the ends of a cube.
+pub(crate) fn dual_margins_between(layers: &[Layer<'_>], ends: [Tensor<4>; 2], labels: &[u32]) -> Option<Tensor<2>> {
     let (Layer::Linear(last), hidden) = layers.split_last()? else { return None };
-    let mut inputs = vec![[(images.clone() - eps).clamp(0.0, 1.0), (images + eps).clamp(0.0, 1.0)]];
+    let mut inputs = vec![ends];
     for (place, layer) in hidden.iter().enumerate() {
         let ends = layer.bounds(inputs[place].clone());
         inputs.push(tightened(hidden, ends, &inputs));
@@ -36,6 +44,22 @@ pub(crate) fn dual_margins(layers: &[Layer<'_>], images: Tensor<4>, labels: &[u3
     let differences = differences(last, labels);
     let intervals = differences.least(inputs.last().expect("the images are the first"));
     Some(intervals.max_pair(back(hidden, differences, &inputs)))
+}
+
+/// How many linear functions go back through the layers for the bounds of an image `[1, channels, height, width]`.
+pub(crate) fn functions(layers: &[Layer<'_>], image: Tensor<4>) -> u64 {
+    let mut inputs = vec![[image.clone(), image]];
+    let mut count = 0;
+    for (place, layer) in layers.iter().enumerate() {
+        let ends = layer.bounds(inputs[place].clone());
+        // The last layer's functions are the differences of the classes.
+        if place + 1 == layers.len() || is_tightened(layer, &ends, &inputs) {
+            // For the lower ends and for the upper ones.
+            count += features(&ends) * if place + 1 == layers.len() { 1 } else { 2 };
+        }
+        inputs.push(ends);
+    }
+    count as u64
 }
 
 /// What the label's logit has more than each logit, as functions of what the last layer takes.
@@ -57,20 +81,24 @@ fn differences(last: &Linear, labels: &[u32]) -> Functions {
 /// The ends of a layer's outputs by duality where these are tighter than the intervals; `inputs` are the ends of what
 /// the layers up to this one take.
 fn tightened(hidden: &[Layer<'_>], ends: [Tensor<4>; 2], inputs: &[[Tensor<4>; 2]]) -> [Tensor<4>; 2] {
-    let (place, dims) = (inputs.len() - 1, ends[0].dims());
-    let layer = &hidden[place];
-    let widest = inputs.iter().map(features).max().unwrap_or(0);
-    let outputs = features(&ends);
-    // Intervals are exact behind the first layer, and nothing is gained at relus and max-pooling.
-    if place == 0 || !is_affine(layer) || outputs.saturating_mul(widest) > AFFORDABLE {
+    let dims = ends[0].dims();
+    let layer = &hidden[inputs.len() - 1];
+    if !is_tightened(layer, &ends, inputs) {
         return ends;
     }
-    let functions = Functions::of(Affine::of(layer, &inputs[place]));
+    let functions = Functions::of(Affine::of(layer, &inputs[inputs.len() - 1]));
     let (least, most) = (functions.clone(), functions.negated());
     let [lower, upper] = ends;
     let least = back(hidden, least, inputs).reshape(dims);
     let most = back(hidden, most, inputs).neg().reshape(dims);
     [lower.max_pair(least), upper.min_pair(most)]
+}
+
+/// Whether duality is tried for the ends of a layer: intervals are exact behind the first layer, and nothing is gained at relus and
+/// max-pooling.
+fn is_tightened(layer: &Layer<'_>, ends: &[Tensor<4>; 2], inputs: &[[Tensor<4>; 2]]) -> bool {
+    let widest = inputs.iter().map(features).max().unwrap_or(0);
+    inputs.len() > 1 && is_affine(layer) && features(ends).saturating_mul(widest) <= AFFORDABLE
 }
 
 /// Lower bounds `[n, m]` of functions of what the last of some layers takes; `inputs` are the ends of what they take.

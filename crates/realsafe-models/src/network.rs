@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use realsafe_core::{Certificates, Certifier, Draws, Locations, Model, Sampling, Stop};
+use realsafe_core::{Certificates, Certifier, Draws, Locations, Model, ProofOptions, Stop};
 use realsafe_plan::{Norm, Values};
 
-use crate::bounds::{HALVINGS, Layer, certified_radii, is_bounded};
+use crate::bounds::{HALVINGS, Layer, enlarge, is_bounded, margins_between};
+use crate::dual::{DUAL_HALVINGS, dual_margins_between, functions};
 use crate::head::Head;
 use crate::inner::Randomness;
 use crate::weights;
@@ -89,19 +90,33 @@ impl<N: Network> Model for Evaluation<N> {
     }
 }
 
-/// Proofs by intervals, in single precision, and up to its rounding. They take no draws.
+/// Proofs by intervals and duality, in single precision, and up to its rounding. They take no draws.
 impl<N: Network> Certifier for Evaluation<N> {
     fn certify(
         &self,
         images: Tensor<4>,
         labels: &[u32],
-        sampling: &Sampling<'_>,
+        options: &ProofOptions<'_>,
         _: &Draws,
     ) -> Result<Certificates, Stop> {
         let layers = self.0.layers().unwrap_or_default();
-        let radii = certified_radii(&layers, &images, labels, sampling.go_on)?;
+        let mut radii = vec![0.0; labels.len()];
+        enlarge(&mut radii, HALVINGS, &images, labels, options.go_on, |ends, labels| {
+            margins_between(&layers, ends, labels)
+        })?;
         // Both ends of the intervals go through the network.
-        Ok(Certificates { radii, passes: 2 * (1 + HALVINGS) })
+        let mut passes = 2 * (1 + HALVINGS);
+        if options.duality {
+            // One image at a time: there is a function of it for each number of a layer.
+            for (row, label) in labels.iter().enumerate() {
+                let image = images.clone().narrow(0, row, 1);
+                enlarge(&mut radii[row..=row], DUAL_HALVINGS, &image, &[*label], options.go_on, |ends, labels| {
+                    dual_margins_between(&layers, ends, labels)
+                })?;
+            }
+            passes += functions(&layers, images.narrow(0, 0, 1)) * (1 + DUAL_HALVINGS);
+        }
+        Ok(Certificates { radii, passes })
     }
 }
 

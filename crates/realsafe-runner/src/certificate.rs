@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use realsafe_core::random::Purpose;
-use realsafe_core::{Certificates, Control, Draws, Model, Sampling, Stop};
+use realsafe_core::{Certificates, Control, Draws, Model, ProofOptions, Stop};
 use realsafe_plan::{Cell, Norm};
 use realsafe_results::{CellRecord, Outcome, Shares, Spent, Status};
 
@@ -30,15 +30,16 @@ pub(crate) fn certify(cell: &Cell, workshop: &Workshop, control: Control<'_>) ->
     let Prepared { samples, model, predictions, clean_shares, .. } = prepare(cell, workshop)?;
     let go_on = || if control.cancelled.load(Ordering::Relaxed) { Err(Stop::Cancelled) } else { Ok(()) };
     let values = &cell.attack.chosen.values;
-    let sampling = Sampling {
+    let options = ProofOptions {
         selection: values.count("selection-samples"),
         samples: values.count("samples"),
         alpha: values.number("alpha"),
+        duality: values.text("bounds") == "duality",
         go_on: &go_on,
     };
     let draws = Draws::new(cell.seed, Purpose::Certificate, cell.samples.iter().map(|sample| (*sample, 0)));
     let norm = cell.threat.norm;
-    let certificates = model.certify(&samples, norm, &sampling, &draws, workshop.device());
+    let certificates = model.certify(&samples, norm, &options, &draws, workshop.device());
     let Certificates { radii, passes } = certificates.ok_or_else(|| BuildError::without_proofs(cell))??;
     (control.stepped)(radii.len());
     let outcomes = radii.iter().enumerate().map(|(slot, &radius)| {

@@ -10,7 +10,7 @@ use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use fs_err as fs;
 use realsafe_core::projection::{Distances, in_box};
 use realsafe_core::{
-    DatasetEntry, Draws, Locations, Logits, Model, ModelEntry, RecipeEntry, Registry, Samples, Sampling, Trainable,
+    DatasetEntry, Draws, Locations, Logits, Model, ModelEntry, ProofOptions, RecipeEntry, Registry, Samples, Trainable,
     TrainableEntry, TrainingBatch, inventory, read,
 };
 use realsafe_plan::{
@@ -419,10 +419,10 @@ fn interval_training_certifies_what_no_attack_breaks() {
     let batch = batch(&test);
     let share = |flags: &[bool]| flags.iter().filter(|flag| **flag).count() as f64 / flags.len() as f64;
     let proven = |model: &dyn Model| {
-        let sampling = Sampling { selection: 0, samples: 0, alpha: 0.0, go_on: &|| Ok(()) };
+        let options = ProofOptions { selection: 0, samples: 0, alpha: 0.0, duality: false, go_on: &|| Ok(()) };
         let certifier = model.certifier(Norm::Linf).expect("it has proofs");
         let draws = Draws::none(batch.labels.len());
-        let certificates = certifier.certify(batch.images.clone(), &batch.labels, &sampling, &draws).unwrap();
+        let certificates = certifier.certify(batch.images.clone(), &batch.labels, &options, &draws).unwrap();
         certificates.radii.into_iter().map(|radius| radius > eps).collect::<Vec<bool>>()
     };
     let model = digits_cnn(&summary.weights[0].file.display().to_string());

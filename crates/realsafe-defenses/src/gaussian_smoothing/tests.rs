@@ -50,9 +50,9 @@ fn smoothed(votes: Votes, samples: u64) -> Arc<dyn Model> {
 }
 
 fn certified(votes: Votes, images: &Tensor<4>, labels: &[u32], samples: u64, draws: &Draws) -> Certificates {
-    let sampling = Sampling { selection: 50, samples, alpha: 0.001, go_on: &|| Ok(()) };
+    let options = ProofOptions { selection: 50, samples, alpha: 0.001, duality: false, go_on: &|| Ok(()) };
     let model = smoothed(votes, 1);
-    model.certifier(Norm::L2).unwrap().certify(images.clone(), labels, &sampling, draws).unwrap()
+    model.certifier(Norm::L2).unwrap().certify(images.clone(), labels, &options, draws).unwrap()
 }
 
 /// Against `scipy.stats.beta.ppf(alpha, votes, samples - votes + 1)` and `scipy.stats.norm.ppf` of SciPy 1.16.
@@ -129,9 +129,10 @@ fn nothing_is_certified_of_other_labels_nor_where_votes_are_even() {
     for label in [0, 1] {
         assert_eq!(certified(Votes::Labels, &even, &[label], 1000, &draws([3])).radii, [0.0]);
     }
-    let sampling = Sampling { selection: 1, samples: 1, alpha: 0.001, go_on: &|| Err(Stop::Cancelled) };
+    let options =
+        ProofOptions { selection: 1, samples: 1, alpha: 0.001, duality: false, go_on: &|| Err(Stop::Cancelled) };
     let model = smoothed(Votes::Labels, 1);
-    let stopped = model.certifier(Norm::L2).unwrap().certify(images, &labels, &sampling, &draws(0..8));
+    let stopped = model.certifier(Norm::L2).unwrap().certify(images, &labels, &options, &draws(0..8));
     assert!(matches!(stopped, Err(Stop::Cancelled)));
     assert!(model.certifier(Norm::Linf).is_none());
 }

@@ -2,7 +2,7 @@
 
 use burn::nn::LinearConfig;
 use burn::tensor::{Device, Tensor, TensorData};
-use realsafe_core::{Draws, Sampling};
+use realsafe_core::{Draws, ProofOptions};
 use realsafe_plan::Norm;
 
 use super::{NETWORKS, assert_close, floats, logits, noise, untrained};
@@ -61,10 +61,10 @@ fn certified_radii_are_the_largest_with_margins_above_zero() {
         .chunks_exact(10)
         .map(|row| (0..10).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap() as u32)
         .collect();
-    let sampling = Sampling { selection: 0, samples: 0, alpha: 0.0, go_on: &|| Ok(()) };
+    let options = ProofOptions { selection: 0, samples: 0, alpha: 0.0, duality: false, go_on: &|| Ok(()) };
     let certifier = model.certifier(Norm::Linf).unwrap();
     let radii = |labels: &[u32]| {
-        let certificates = certifier.certify(images.clone(), labels, &sampling, &Draws::none(8)).unwrap();
+        let certificates = certifier.certify(images.clone(), labels, &options, &Draws::none(8)).unwrap();
         assert_eq!(certificates.passes, 50);
         certificates.radii
     };
@@ -138,4 +138,24 @@ fn dual_bounds_of_a_linear_function_are_exact() {
     let layers = [Layer::Linear(&layer)];
     let exact = interval_margins(&layers, images.clone(), &LABELS, 0.2).unwrap();
     assert_close(&floats(dual_margins(&layers, images, &LABELS, 0.2).unwrap()), &floats(exact), 1e-5);
+}
+
+#[test]
+fn duality_enlarges_certified_radii() {
+    let model = untrained("digits-cnn", "").snapshot();
+    let images = noise("digits-cnn", "", 4);
+    let answers = logits(&*model, images.clone());
+    let largest = |row: &[f32]| (0..10).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap() as u32;
+    let predicted: Vec<u32> = answers.chunks_exact(10).map(largest).collect();
+    let certified = |labels: &[u32], duality| {
+        let options = ProofOptions { selection: 0, samples: 0, alpha: 0.0, duality, go_on: &|| Ok(()) };
+        model.certifier(Norm::Linf).unwrap().certify(images.clone(), labels, &options, &Draws::none(4)).unwrap()
+    };
+    let (intervals, duality) = (certified(&predicted, false), certified(&predicted, true));
+    assert!(intervals.radii.iter().zip(&duality.radii).all(|(less, more)| less <= more), "{intervals:?} {duality:?}");
+    assert!(duality.radii.iter().sum::<f64>() > 1.5 * intervals.radii.iter().sum::<f64>(), "{intervals:?} {duality:?}");
+    // Both ends of the second convolution's 32 channels of 64 positions and of the first linear layer's numbers, and ten classes.
+    assert_eq!(duality.passes - intervals.passes, 11 * (2 * 2048 + 2 * 64 + 10));
+    let others: Vec<u32> = predicted.iter().map(|label| (label + 1) % 10).collect();
+    assert_eq!(certified(&others, true).radii, [0.0; 4]);
 }

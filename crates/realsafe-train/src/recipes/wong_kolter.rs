@@ -9,7 +9,8 @@
 //! Every relu that may be on either side of zero is replaced by a convex set, the triangle above it; a feasible solution of the dual
 //! of the linear program over these sets, computed in one backward pass through the layers, is the bound. The ends of each
 //! layer's inputs are found in the same way. They are cut to intervals where these are tighter, and to the box, which the
-//! authors do not do; max-pooling has linear bounds of its own. Certified accuracies of experiments are those of intervals, which prove less.
+//! authors do not do; max-pooling has linear bounds of its own. `certificate` with
+//! `bounds = "duality"` proves by the same bounds.
 //!
 //! The radius grows linearly from zero to `eps` during `eps-warm-up`. The training accuracy is that on the clean images.
 //!
