@@ -96,7 +96,6 @@ fn failed(message: String) -> Stop {
 }
 
 /// What LibTorch says, without the stack of its interpreter.
-#[expect(clippy::needless_pass_by_value, reason = "so that it can be named where errors are mapped")]
 fn first_line(error: TchError) -> String {
     let text = error.to_string();
     let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
