@@ -8,6 +8,10 @@
 //! find one and the smallest that did. Each round starts at the clean image with a new Adam; with warm-start, only Adam is
 //! new, as in RealSafe.
 //!
+//! With `variables = "codes"` it is the reparameterised attack of Athalye, Carlini and Wagner on a defense that projects
+//! (`defense-gan`): the image is what the defense's generator makes of a code, w is the code, and each round starts at the code
+//! of the clean image. What the generator makes, the projection leaves as it is, so the gradient of the defense must be `identity`.
+//!
 //! The nearest adversarial of all iterates is the result, also where its margin is below the confidence: a confidence
 //! pushes iterates further and decides which constants count as large enough. Transferred from surrogates, where nothing is
 //! known of the victim, the nearest iterate with the confidence is the result.
@@ -24,6 +28,7 @@
 //!
 //! ## References
 //! Carlini, Wagner: Towards Evaluating the Robustness of Neural Networks, IEEE S&P 2017 (arXiv:1608.04644).
+//! Athalye, Carlini, Wagner: Obfuscated Gradients Give a False Sense of Security, ICML 2018 (arXiv:1802.00420), section 4.3.
 
 use burn::tensor::Tensor;
 use realsafe_core::{
@@ -31,6 +36,7 @@ use realsafe_core::{
 };
 use realsafe_plan::{
     Access, AttackTraits, Component, Cost, Fallback, Goal, Norm, Origin, Parameter, ParameterKind, Surrogates, Traits,
+    VARIABLES,
 };
 
 use crate::shared::adam::Adam;
@@ -47,11 +53,13 @@ struct CarliniWagner {
     initial_constant: f32,
     confidence: f32,
     warm_start: bool,
+    varies_codes: bool,
 }
 
 state! {
     struct Search {
-        /// The image in the space of the inverse hyperbolic tangent.
+        /// Where the clean image is among what is varied: the inverse hyperbolic tangents of pixels, or codes.
+        start: Tensor<4>,
         position: Tensor<4>,
         adam: Adam,
         constants: Vec<Constant>,
@@ -98,12 +106,19 @@ impl Attack for CarliniWagner {
         Cost::gradient(1)
     }
 
-    fn start(&self, _: &mut Self::Door, batch: &Batch) -> Result<Search, Stop> {
+    fn start(&self, victim: &mut Self::Door, batch: &Batch) -> Result<Search, Stop> {
         let constant =
             Constant { value: self.initial_constant, too_small: 0.0, large_enough: f32::INFINITY, found: false };
+        let start = if self.varies_codes {
+            victim.parametrisation()?.codes(batch.images.clone())?
+        } else {
+            // A little less than the box, so that black and white are at finite places.
+            ((batch.images.clone() * 2.0 - 1.0) * (1.0 - 1e-6)).atanh()
+        };
         Ok(Search {
-            position: clean_position(batch),
-            adam: Adam::new(&batch.images),
+            position: start.clone(),
+            adam: Adam::new(&start),
+            start,
             constants: vec![constant; batch.len()],
             nearest: Nearest::new(batch),
         })
@@ -113,12 +128,16 @@ impl Attack for CarliniWagner {
         let round_step = u64::from(batch.step) % self.steps;
         if round_step == 0 && batch.step > 0 {
             state.constants.iter_mut().for_each(|constant| *constant = constant.next());
-            state.adam = Adam::new(&batch.images);
+            state.adam = Adam::new(&state.start);
             if !self.warm_start {
-                state.position = clean_position(batch);
+                state.position = state.start.clone();
             }
         }
-        let images = (state.position.clone().tanh() + 1.0) / 2.0;
+        let images = if self.varies_codes {
+            victim.parametrisation()?.images(state.position.clone())?
+        } else {
+            (state.position.clone().tanh() + 1.0) / 2.0
+        };
         let mut derive = |row: usize, logits: &[f32], derivatives: &mut [f32]| {
             let (class, sign) = batch.aim(row);
             if sign * margin(logits, class) + self.confidence > 0.0 {
@@ -134,9 +153,12 @@ impl Attack for CarliniWagner {
         for (constant, found) in state.constants.iter_mut().zip(found) {
             constant.found |= found;
         }
-        // The derivative of the image with respect to the position.
-        let slope = images.clone() * (images.neg() + 1.0) * 2.0;
-        let gradient = (change * 2.0 + gradient) * slope;
+        let gradient = change * 2.0 + gradient;
+        let gradient = if self.varies_codes {
+            victim.parametrisation()?.pull(state.position.clone(), gradient)?
+        } else {
+            gradient * (images.clone() * (images.neg() + 1.0) * 2.0)
+        };
         let step = state.adam.step(gradient, round_step);
         state.position = state.position.clone() - step * self.learning_rate;
         Ok(())
@@ -157,12 +179,6 @@ impl CarliniWagner {
         let confident = logits.rows().enumerate().map(confident);
         adversarial(batch, logits).into_iter().zip(confident).map(|(reached, confident)| reached && confident).collect()
     }
-}
-
-/// Where the clean images are in the space of the inverse hyperbolic tangent.
-fn clean_position(batch: &Batch) -> Tensor<4> {
-    // A little less than the box, so that black and white are at finite places.
-    ((batch.images.clone() * 2.0 - 1.0) * (1.0 - 1e-6)).atanh()
 }
 
 inventory::submit! {
@@ -187,7 +203,7 @@ inventory::submit! {
                 Parameter {
                     name: "learning-rate",
                     kind: ParameterKind::Number { minimum: 0.0, maximum: 1e3 },
-                    unit: "space of the inverse hyperbolic tangent",
+                    unit: "inverse hyperbolic tangents, or codes",
                     fallback: Fallback::Value("0.01"),
                     documentation: "The step size of Adam.",
                 },
@@ -212,6 +228,7 @@ inventory::submit! {
                     fallback: Fallback::Value("false"),
                     documentation: "Whether a round starts where the one before ended, instead of at the clean image.",
                 },
+                VARIABLES,
             ],
             example: "search-steps = 2\nsteps = 20\ninitial-constant = 1.0",
             traits: Traits::Attack(AttackTraits {
@@ -231,6 +248,7 @@ inventory::submit! {
             initial_constant: values.number("initial-constant") as f32,
             confidence: values.number("confidence") as f32,
             warm_start: values.flag("warm-start"),
+            varies_codes: values.text(VARIABLES.name) == "codes",
         })),
     }
 }

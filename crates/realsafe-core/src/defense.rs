@@ -42,21 +42,51 @@ pub trait Defense: Send + Sync {
     fn around(&self, _behind: &Arc<dyn Model>, _gradient: GradientMode) -> Option<Arc<dyn Model>> {
         None
     }
+
+    /// The images that the defense leaves as they are, of one that projects; see
+    /// [`DefenseTraits::projects`](realsafe_plan::DefenseTraits).
+    fn parametrisation(&self) -> Option<&dyn Parametrisation> {
+        None
+    }
 }
 
-/// The vector-Jacobian product of a function at `images`, from its autodiff.
+/// The images that a projecting defense leaves as they are, as a differentiable function of codes: who varies the codes is
+/// not held up by the projection, whose own gradient is of no use (reparameterisation; Athalye et al. 2018, section 4.3).
+pub trait Parametrisation: Send + Sync {
+    /// Codes `[n, length, 1, 1]` of the projections of images.
+    ///
+    /// # Errors
+    /// What failed.
+    fn codes(&self, images: Tensor<4>) -> Result<Tensor<4>, Stop>;
+
+    /// The images of codes, with autodiff where the codes have it.
+    ///
+    /// # Errors
+    /// What failed.
+    fn images(&self, codes: Tensor<4>) -> Result<Tensor<4>, Stop>;
+
+    /// The vector-Jacobian product of [`Parametrisation::images`].
+    ///
+    /// # Errors
+    /// What failed.
+    fn pull(&self, codes: Tensor<4>, cotangent: Tensor<4>) -> Result<Tensor<4>, Stop> {
+        pull(codes, cotangent, |codes| self.images(codes))
+    }
+}
+
+/// The vector-Jacobian product of a function at some inputs, from its autodiff.
 fn pull(
-    images: Tensor<4>,
+    inputs: Tensor<4>,
     cotangent: Tensor<4>,
     function: impl FnOnce(Tensor<4>) -> Result<Tensor<4>, Stop>,
 ) -> Result<Tensor<4>, Stop> {
-    let leaf = images.clone().autodiff().require_grad();
+    let leaf = inputs.clone().autodiff().require_grad();
     let output = function(leaf.clone())?;
     if !output.is_tracked() {
-        return Ok(images.zeros_like());
+        return Ok(inputs.zeros_like());
     }
     let mut gradients = (output * cotangent).sum().backward();
-    Ok(leaf.grad_remove(&mut gradients).unwrap_or_else(|| images.zeros_like()))
+    Ok(leaf.grad_remove(&mut gradients).unwrap_or_else(|| inputs.zeros_like()))
 }
 
 /// A model behind a stack of defenses, outermost first, each with the gradient that the attacker is given.
@@ -84,6 +114,11 @@ impl DefendedModel {
                 }
             }
         })
+    }
+
+    /// The images that the outermost defense leaves as they are, if it projects.
+    pub(crate) fn parametrisation(&self) -> Option<&dyn Parametrisation> {
+        self.stack.first().and_then(|(defense, _)| defense.parametrisation())
     }
 
     /// The same model with [`Model::with_residual_decay`] behind the same defenses.

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use crate::ensemble::combine;
 use crate::oracle::Oracle;
-use crate::{Batch, Logits, Loss, Stop};
+use crate::{Batch, ComponentFailure, Logits, Loss, Parametrisation, Stop};
 
 /// What an image is to the attack that sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,12 @@ pub trait Gradients: Scores {
         derive: DeriveRow<'_>,
         role: Role,
     ) -> Result<(Logits, Tensor<4>), Stop>;
+
+    /// The images that the victim's outermost defense leaves as they are.
+    ///
+    /// # Errors
+    /// If that defense does not project.
+    fn parametrisation(&self) -> Result<&dyn Parametrisation, Stop>;
 }
 
 /// The gradients of the surrogates, combined as the spec says; they cost the victim nothing.
@@ -158,6 +164,13 @@ impl Gradients for Oracle {
             let derivatives = derivatives.chunks_exact_mut(logits.classes());
             rows.zip(logits.rows()).zip(derivatives).for_each(|((row, logits), to)| derive(row, logits, to));
             Ok(())
+        })
+    }
+
+    fn parametrisation(&self) -> Result<&dyn Parametrisation, Stop> {
+        self.model.parametrisation().ok_or_else(|| Stop::Component {
+            failure: ComponentFailure::Failed,
+            message: "the outermost defense does not project, so its images have no codes".to_owned(),
         })
     }
 }

@@ -37,7 +37,7 @@ pub use catalogue::{
 };
 pub use certificate::{Certificates, Certifier, ProofOptions};
 pub use dataset::{Dataset, Samples};
-pub use defense::{DefendedModel, Defense};
+pub use defense::{DefendedModel, Defense, Parametrisation};
 pub use doors::{DeriveRow, Door, Gradients, Labels, Role, Scores, ScoresAndSurrogates, Surrogates};
 pub use draws::Draws;
 pub use driver::Driver;

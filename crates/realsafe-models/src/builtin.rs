@@ -5,6 +5,7 @@ const BUILTIN: &[(&str, &[u8])] = &[
     ("digits-feature-denoising", include_bytes!("../weights/digits-feature-denoising.safetensors")),
     ("digits-fgsm-at", include_bytes!("../weights/digits-fgsm-at.safetensors")),
     ("digits-gaussian-noise", include_bytes!("../weights/digits-gaussian-noise.safetensors")),
+    ("digits-generator", include_bytes!("../weights/digits-generator.onnx")),
     ("digits-interval-bound-propagation", include_bytes!("../weights/digits-interval-bound-propagation.safetensors")),
     ("digits-mmc", include_bytes!("../weights/digits-mmc.safetensors")),
     ("digits-label-leaking", include_bytes!("../weights/digits-label-leaking.safetensors")),

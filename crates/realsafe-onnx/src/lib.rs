@@ -4,6 +4,7 @@
 //! once, batch norms are folded), and run by the functions in `operators`. Tensors on the device have one static rank
 //! (`dense`); sizes and indices, which shape arithmetic computes, stay on the host (`host`).
 
+mod defense_gan;
 mod dense;
 mod file;
 mod graph;

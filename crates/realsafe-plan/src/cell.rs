@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::{Access, Budget, Component, Ensemble, GradientMode, Search, Success, Surrogates, Threat, Values};
+use crate::{
+    Access, Budget, Component, Ensemble, GradientMode, Parameter, Search, Success, Surrogates, Threat, VARIABLES,
+    Values,
+};
 
 /// A component as a spec uses it.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +22,14 @@ pub struct Chosen {
     pub values: Values,
     /// The files that it reads: by parameter name (or by path, for datasets), where they lie and their BLAKE3.
     pub files: BTreeMap<String, ResolvedFile>,
+}
+
+impl Chosen {
+    /// Whether it is an attack on the codes of a defense that projects; see [`VARIABLES`].
+    pub(crate) fn varies_codes(&self) -> bool {
+        let varies = |parameter: &Parameter| parameter.name == VARIABLES.name;
+        self.component.parameters.iter().any(varies) && self.values.text(VARIABLES.name) == "codes"
+    }
 }
 
 /// A file that was found.

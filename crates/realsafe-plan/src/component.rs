@@ -376,6 +376,9 @@ pub struct DefenseTraits {
     /// Whether it may reject images instead of answering: the model that it puts in place of those behind has one more logit.
     /// Such a defense comes first in its stack.
     pub rejects: bool,
+    /// Whether it projects images onto those that a function makes of codes, and leaves the latter as they are: then an
+    /// attack can vary the codes ([`VARIABLES`]).
+    pub projects: bool,
     /// Channels, height and width of what it gives for images of a shape, or why it cannot take these.
     pub output: OutputShape,
 }
@@ -388,9 +391,24 @@ impl DefenseTraits {
     pub const SAME_SHAPE: OutputShape = |_, shape| Ok(shape);
 
     /// A fixed function of images of all shapes, to fill in what is particular.
-    pub const PLAIN: Self =
-        Self { gradients: &[], randomised: false, optimises: false, rejects: false, output: Self::SAME_SHAPE };
+    pub const PLAIN: Self = Self {
+        gradients: &[],
+        randomised: false,
+        optimises: false,
+        rejects: false,
+        projects: false,
+        output: Self::SAME_SHAPE,
+    };
 }
+
+/// What an attack varies, for those that leave the choice.
+pub const VARIABLES: Parameter = Parameter {
+    name: "variables",
+    kind: ParameterKind::Choice(&["pixels", "codes"]),
+    unit: "",
+    fallback: Fallback::Value("pixels"),
+    documentation: "What is varied: pixels, or the codes of the outermost defense, which must be one that projects",
+};
 
 /// The gradient of a defense, as an attacker sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

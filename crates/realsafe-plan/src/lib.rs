@@ -30,7 +30,7 @@ pub use cell::{AttackChoice, Cell, Chosen, Key, Member, ResolvedFile, StackLayer
 pub use component::{
     Access, AttackTraits, Catalogue, CertificateTraits, ChainTraits, Component, Cost, DatasetTraits, DefenseTraits,
     Fallback, FromValues, GradientMode, Kind, LossTraits, ModelTraits, Origin, OutputShape, Parameter, ParameterKind,
-    RequiredFile, Surrogates, Traits,
+    RequiredFile, Surrogates, Traits, VARIABLES,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Source, nearest};
 pub use experiment::{

@@ -4,6 +4,7 @@ mod apgd;
 mod bench;
 mod chains;
 mod closed_form;
+mod codes;
 mod counting;
 mod fab;
 mod invariants;

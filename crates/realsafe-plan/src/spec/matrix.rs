@@ -1,6 +1,7 @@
 //! `[matrix]`: which models, stacks, attacks and threat models meet, and whether they can.
 
 use std::collections::BTreeSet;
+use std::iter;
 use std::sync::Arc;
 
 use super::Scope;
@@ -156,6 +157,10 @@ impl Scope<'_> {
                 self.check_randomised(&axes.attacks[attack], &model.id, &stack.id);
             }
         }
+        let attacked = |combination: &Combination| (combination.attack, combination.stack);
+        for (attack, stack) in combinations.iter().map(attacked).collect::<BTreeSet<_>>() {
+            self.check_codes(&axes.attacks[attack], &axes.stacks[stack]);
+        }
         let whole =
             !(axes.models.is_empty() || axes.stacks.is_empty() || axes.attacks.is_empty() || axes.threats.is_empty());
         if combinations.is_empty() && whole && self.diagnostics.is_empty() {
@@ -198,6 +203,30 @@ impl Scope<'_> {
             );
             let help = format!("attack it at fixed eps, without `search`; leave it out here with {leave_out}");
             self.diagnostics.push(Diagnostic::at(&attack.place, message).help(help));
+        }
+    }
+
+    /// Complains about attacks on the codes of a defense that has none.
+    fn check_codes(&mut self, attack: &Named<AttackSpec>, stack: &Named<Stack>) {
+        let (Some(spec), Some(layers)) = (&attack.item, stack.item.as_ref().map(|stack| &stack.layers)) else { return };
+        let members = spec.members.values().flatten().map(|member| &member.chosen);
+        let Some(user) = iter::once(&spec.choice.chosen).chain(members).find(|user| user.varies_codes()) else {
+            return;
+        };
+        let projects = |layer: &StackLayer| layer.defense.component.defense().is_some_and(|traits| traits.projects);
+        let id = &user.id;
+        if !layers.first().is_some_and(projects) {
+            let message = format!(
+                "`{id}` varies the codes of the outermost defense, but the stack `{}` does not begin with one that projects",
+                stack.id
+            );
+            let skip = format!("skip = [{{ attack = \"{}\", stack = \"{}\" }}]", attack.id, stack.id);
+            let help = format!("vary pixels, or leave it out with {skip}");
+            self.diagnostics.push(Diagnostic::at(&attack.place, message).help(help));
+        } else if !spec.choice.surrogates.is_empty() {
+            let message = format!("`{id}` varies the codes of the victim's defense, which surrogates do not have");
+            let diagnostic = Diagnostic::at(&attack.place, message).help("vary pixels, or remove `surrogates`");
+            self.diagnostics.push(diagnostic);
         }
     }
 

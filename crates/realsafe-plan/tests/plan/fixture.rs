@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use realsafe_plan::{
     Access, AttackTraits, Catalogue, CertificateTraits, ChainTraits, Component, Cost, DatasetTraits, DefenseTraits,
     Diagnostics, Document, Environment, Experiment, Fallback, Goal, GradientMode, LossTraits, ModelTraits, Norm,
-    Origin, Parameter, ParameterKind, RequiredFile, Surrogates, TrainingSpec, Traits, load_spec,
+    Origin, Parameter, ParameterKind, RequiredFile, Surrogates, TrainingSpec, Traits, VARIABLES, load_spec,
 };
 
 const fn parameter(name: &'static str, kind: ParameterKind, fallback: Fallback) -> Parameter {
@@ -64,6 +64,20 @@ static TRANSFER: Component = component(
                 Err("`warm-up` must be smaller than `steps`".to_owned())
             }
         },
+    }),
+);
+
+/// An attack that can vary the codes of a defense.
+static LATENT: Component = component(
+    "latent",
+    &[VARIABLES],
+    Traits::Attack(AttackTraits {
+        access: Access::Gradients,
+        surrogates: Surrogates::Transfer,
+        norms: &[Norm::L2],
+        goals: &Goal::ALL,
+        minimises_distance: true,
+        cost: &|_| Ok(Cost::gradient(1)),
     }),
 );
 
@@ -202,6 +216,13 @@ static DETECTOR: Component = component(
     Traits::Defense(DefenseTraits { gradients: &[GradientMode::Exact], rejects: true, ..DefenseTraits::PLAIN }),
 );
 
+/// A defense that projects images onto what codes make.
+static MANIFOLD: Component = component(
+    "manifold",
+    &[],
+    Traits::Defense(DefenseTraits { gradients: &[GradientMode::Identity], projects: true, ..DefenseTraits::PLAIN }),
+);
+
 const WEIGHTS: Parameter = parameter("weights", ParameterKind::File, Fallback::Required);
 
 static CNN: Component = component(
@@ -267,7 +288,7 @@ static STANDARD: Component = component(
 );
 
 pub(crate) fn catalogue() -> Catalogue {
-    let attacks = [&PGD, &TRANSFER, &SQUARE, &BOUNDARY, &CHAIN, &PROOF, &BUNDLE];
+    let attacks = [&PGD, &TRANSFER, &SQUARE, &BOUNDARY, &LATENT, &CHAIN, &PROOF, &BUNDLE];
     let others = [
         &JPEG,
         &BIT_DEPTH,
@@ -275,6 +296,7 @@ pub(crate) fn catalogue() -> Catalogue {
         &COLLAGE,
         &NOISE,
         &DETECTOR,
+        &MANIFOLD,
         &CNN,
         &CNN_RGB,
         &COMMITTEE,

@@ -1,6 +1,7 @@
 //! Specs from text to cells, with a catalogue made for the purpose.
 
 mod attacks;
+mod codes;
 mod fixture;
 mod keys;
 mod messages;

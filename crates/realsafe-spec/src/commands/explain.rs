@@ -72,6 +72,7 @@ impl Explain {
                     "draws random numbers: its verdicts are shares of draws, and attacks average with `eot`",
                 ),
                 (defense.optimises, "solves an optimisation problem for every image: attacks have to be adapted to it"),
+                (defense.projects, "projects images: attacks can vary the codes of those that it leaves as they are"),
                 (
                     defense.rejects,
                     "may reject images: a rejected image is no success, and a rejected clean image an error",
