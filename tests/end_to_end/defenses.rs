@@ -20,6 +20,8 @@ fn every_example_is_fine_and_its_expectations_hold() {
         assert_eq!(rejections.is_ok(), spec.contains("feature-squeezing"), "{spec}");
         if let Ok(rejections) = rejections {
             let samples = std::fs::read_to_string(folder.path().join("samples.csv")).unwrap();
+            let page = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
+            assert!(table.contains("clean rejected") && page.contains("Clean rejected"), "{table}");
             assert!(rejections.contains(",unaware,") && samples.contains(",rejected,"), "{rejections}");
         }
     }

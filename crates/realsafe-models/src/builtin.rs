@@ -18,6 +18,7 @@ const BUILTIN: &[(&str, &[u8])] = &[
     ("digits-thermometer", include_bytes!("../weights/digits-thermometer.safetensors")),
     ("digits-trades", include_bytes!("../weights/digits-trades.safetensors")),
     ("digits-whitened", include_bytes!("../weights/digits-whitened.safetensors")),
+    ("digits-wong-kolter", include_bytes!("../weights/digits-wong-kolter.safetensors")),
     ("mnist-pgd-at", include_bytes!("../weights/mnist-pgd-at.safetensors")),
 ];
 

@@ -10,10 +10,12 @@ use realsafe_plan::{Experiment, Plan, ThreatSpec};
 
 use crate::figures::Drawing;
 use crate::manifest::{inputs, plan_digest};
-use crate::table::{Shown, compare, left_after, percent, robust_accuracy, sentences, shown, spell, threat, warnings};
+use crate::table::{
+    Shown, compare, left_after, percent, rejections, robust_accuracy, sentences, shown, spell, threat, warnings,
+};
 use crate::tables::curves::is_envelope;
 use crate::tables::members::{Chain, MemberRow, chains};
-use crate::{ExpectationRow, ExperimentReport, Report, SummaryRow, Verdict};
+use crate::{ExpectationRow, ExperimentReport, RejectionRow, Report, SummaryRow, Verdict};
 
 /// What the numbers in the tables are.
 const CAPTION: &str = "With 95 % intervals, or the standard deviation over seeds. Queries are means over all samples, at the \
@@ -115,6 +117,11 @@ fn section(spec: &Experiment, experiment: &ExperimentReport, figures: &[Drawing]
                 h3 { "Members of chains" }
                 @for chain in &chains { (members(chain)) }
                 p.small { "Each attacks what the ones before it left. Costs are means per attacked sample; all are means over seeds." }
+            }
+            @if !experiment.rejections.is_empty() {
+                h3 { "Rejections" }
+                (rejected(&experiment.rejections))
+                p.small { "Shares of the clean images and of the attack's. A rejected clean image is an error, a rejected image of an attack no success." }
             }
             @if !experiment.suspects.is_empty() {
                 h3 { "Suspect results" }
@@ -263,6 +270,22 @@ fn members(chain: &Chain<'_>) -> Markup {
                     }
                 }
             }
+        } }
+    }
+}
+
+/// How many images are rejected.
+fn rejected(rows: &[RejectionRow]) -> Markup {
+    html! {
+        div.table { table {
+            thead { tr {
+                @for name in ["Model", "Defense", "Attack", "Threat"] { th { (name) } }
+                th.number { "Clean rejected" } th.number { "Rejected" }
+            } }
+            tbody { @for row in rejections(rows) {
+                @let (words, shares) = row.split_at(4);
+                tr { @for text in words { td { (text) } } @for share in shares { td.number { (share) } } }
+            } }
         } }
     }
 }

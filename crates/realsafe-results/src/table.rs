@@ -4,7 +4,7 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use crate::tables::members::{Chain, MemberRow, Stage, chains};
 use crate::tables::summary::WORST_CASE;
-use crate::{ExpectationRow, ExperimentReport, Report, SummaryRow, Suspect, Suspicion, Verdict};
+use crate::{ExpectationRow, ExperimentReport, RejectionRow, Report, SummaryRow, Suspect, Suspicion, Verdict};
 
 /// Renders a report as text, with verdicts in colour if `color` is set.
 pub fn render(report: &Report, color: bool) -> String {
@@ -31,6 +31,12 @@ fn render_experiment(experiment: &ExperimentReport, color: bool) -> String {
         let header = ["model", "defense", "chain", "threat", "robust accuracy after each member"];
         text.push('\n');
         text += &table(&header, header.len(), chains.iter().map(chain).collect());
+    }
+    let rejections = rejections(&experiment.rejections);
+    if !rejections.is_empty() {
+        text.push('\n');
+        let header = ["model", "defense", "attack", "threat", "clean rejected", "rejected"];
+        text += &table(&header, 4, rejections.into_iter().map(Vec::from).collect());
     }
     for warning in warnings(&experiment.summary) {
         text += &format!("warning: {warning}\n");
@@ -124,6 +130,30 @@ fn chain(chain: &Chain<'_>) -> Vec<String> {
     let stages: Vec<String> =
         chain.stages.iter().map(|stage| format!("{} {}", stage.member(), left_after(stage))).collect();
     vec![model.clone(), defense.clone(), attack.clone(), threat(norm, eps, goal), stages.join(", ")]
+}
+
+/// Model, defense, attack, threat, and the shares of clean and of final images that are rejected, as means over seeds.
+pub(crate) fn rejections(rows: &[RejectionRow]) -> Vec<[String; 6]> {
+    fn group(row: &RejectionRow) -> (&str, &str, &str, &str, &str) {
+        (&row.model, &row.defense, &row.attack, &row.threat, &row.eps)
+    }
+    let mut first: Vec<&RejectionRow> = Vec::new();
+    for row in rows {
+        if !first.iter().any(|other| group(other) == group(row)) {
+            first.push(row);
+        }
+    }
+    let mean = |of: &RejectionRow, share: fn(&RejectionRow) -> Option<f64>| {
+        let shares = rows.iter().filter(|row| group(row) == group(of)).map(share);
+        let shares: Option<Vec<f64>> = shares.collect();
+        shares.map(|shares| percent(shares.iter().sum::<f64>() / shares.len() as f64)).unwrap_or_default()
+    };
+    let cells = |row: &&RejectionRow| {
+        let threat = threat(row.norm, &row.eps, row.goal);
+        let clean = mean(row, |row| row.clean_rejected);
+        [row.model.clone(), row.defense.clone(), row.attack.clone(), threat, clean, mean(row, |row| row.rejected)]
+    };
+    first.iter().map(cells).collect()
 }
 
 /// The robust accuracy after a member of a chain, or its bounds; means over the seeds.

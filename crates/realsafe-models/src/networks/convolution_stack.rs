@@ -1,7 +1,7 @@
-//! A stack of two strided convolutions and two linear layers for MNIST, common in certified training.
+//! A stack of two strided convolutions and two linear layers for grey digits, common in certified training.
 //!
 //! Convolutions of 4x4 with stride 2 and padding 1 (16 and 32 channels), a linear layer of 100 and one of 10, with
-//! relus between them. It takes images `[1, 28, 28]` and gives 10 logits. Wong and Kolter trained it for their
+//! relus between them. It takes images `[1, 28, 28]`, or squares of another `side`, and gives 10 logits. Wong and Kolter trained it for their
 //! certificates, and the verification competitions know it as `cnn-a` of MNIST.
 //!
 //! State-dict keys: `0`, `2`, `5`, `7`, each with `weight` and `bias`, as an `nn.Sequential` with relus and a
@@ -17,7 +17,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
-use realsafe_plan::{Component, ModelTraits, Origin, Traits, Values};
+use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
 use crate::bounds::Layer;
 use crate::inner::Randomness;
@@ -37,11 +37,13 @@ impl Network for ConvolutionStack {
     const RENAMES: &'static [(&'static str, &'static str)] =
         &[(r"^0\.", "conv1."), (r"^2\.", "conv2."), (r"^5\.", "linear1."), (r"^7\.", "linear2.")];
 
-    fn new(_: &Values, device: &Device) -> Self {
+    fn new(values: &Values, device: &Device) -> Self {
+        // Each convolution halves the sides.
+        let side = side(values) / 4;
         Self {
             conv1: convolution([1, 16], 4, 2, 1).init(device),
             conv2: convolution([16, 32], 4, 2, 1).init(device),
-            linear1: LinearConfig::new(32 * 7 * 7, 100).init(device),
+            linear1: LinearConfig::new(32 * side * side, 100).init(device),
             linear2: LinearConfig::new(100, 10).init(device),
         }
     }
@@ -66,6 +68,11 @@ impl Network for ConvolutionStack {
     }
 }
 
+/// How many pixels its images are wide and high.
+fn side(values: &Values) -> usize {
+    if values.is_set("side") { values.count("side") as usize } else { 28 }
+}
+
 inventory::submit! {
     ModelEntry {
         component: Component {
@@ -73,9 +80,23 @@ inventory::submit! {
             revision: 1,
             origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("convolution_stack.rs"),
-            parameters: &[WEIGHTS],
+            parameters: &[
+                Parameter {
+                    name: "side",
+                    kind: ParameterKind::Count { minimum: 4, maximum: 256 },
+                    unit: "pixels",
+                    fallback: Fallback::Unset,
+                    documentation: "How wide and high the images are; 28, unless it is set.",
+                },
+                WEIGHTS,
+            ],
             example: "weights = \"weights/mnist-cnn-a-adv.pt\"",
-            traits: Traits::Model(ModelTraits { input: &|_| Ok([1, 28, 28]), classes: &|_| Ok(10), differentiable: true, randomised: &|_| false }),
+            traits: Traits::Model(ModelTraits {
+                input: &|values| Ok([1, side(values), side(values)]),
+                classes: &|_| Ok(10),
+                differentiable: true,
+                randomised: &|_| false,
+            }),
         },
         build: &build::<ConvolutionStack>,
     }
