@@ -177,6 +177,7 @@ def main():
     parser.add_argument("--samples-csv")
     parser.add_argument("--only", nargs="+", default=["spsa", "nes", "nattack", "zoo"])
     parser.add_argument("--count", type=int, default=50, help="images (default: %(default)s)")
+    parser.add_argument("--queries", type=int, default=1000, help="per image, but of ZOO, which has 2000 (default: %(default)s)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
@@ -187,13 +188,13 @@ def main():
             continue
         if attack not in done:
             done.add(attack)
-            print(f"{attack}, {model}, linf 4/255, {arguments.count} images, 1000 queries, robust accuracy in %")
+            print(f"{attack}, {model}, linf 4/255, {arguments.count} images, {arguments.queries} queries, robust accuracy in %")
             if arguments.samples_csv:
                 ours(arguments.samples_csv, model, attack, robust)
         started, found = time.time(), []
         for seed in SEEDS:
             torch.manual_seed(seed)
-            found.append(100 * (1 - peer(network, *data, eps, 1000).double().mean().item()))
+            found.append(100 * (1 - peer(network, *data, eps, arguments.queries).double().mean().item()))
         describe(title, found, time.time() - started)
     if "zoo" in arguments.only:
         model = "mnist-lenet5-standard"
