@@ -50,6 +50,30 @@ fn a_graph_that_does_not_fit_the_data_is_refused_when_specs_are_checked() {
 }
 
 #[test]
+fn operators_that_are_missing_are_named_before_anything_is_computed() {
+    let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let graph = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/realsafe-onnx/tests/formats/missing.onnx");
+    std::fs::copy(graph, data.path().join("missing.onnx")).unwrap();
+    let spec = data.path().join("missing.toml");
+    let text = r#"
+        experiment.id = "missing"
+        data = { use = "digits", samples = 8 }
+        threat = [{ norm = "linf", eps = 0.1 }]
+        attack = [{ use = "fgsm" }]
+        [[model]]
+        id = "graph"
+        use = "onnx"
+        file = "missing.onnx"
+    "#;
+    std::fs::write(&spec, text).unwrap();
+    let mut command = program(&["run", argument(&spec), "--out", argument(out.path())]);
+    let output = command.args(["--data", argument(data.path())]).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && !out.path().join("samples.csv").exists());
+    assert!(errors.contains("com.example.Sharpen") && errors.contains("`sharpen_1`"), "{errors}");
+}
+
+#[test]
 fn a_torchscript_module_is_refused_where_libtorch_does_not_compute() {
     let output =
         program(&["run", "tests/specs/torchscript.toml", "--data", "tests/specs", "--device", "flex"]).output();

@@ -33,11 +33,11 @@
 //! time, which is slow on GPUs. On `flex`, an image's logits do not depend on what it is computed with, to the last bit.
 //!
 //! ## Limits
-//! Elements become single-precision floats. Tensors have at most six axes, sizes and indices must not depend on pixels,
+//! Elements become single-precision floats, those of 16 bits too. Tensors have at most six axes, sizes and indices must not depend on pixels,
 //! control flow (`If`, `Loop`), recurrent layers and quantised operators are not there.
 //!
 //! ## References
-//! The operators are those of the standard at <https://onnx.ai/onnx/operators/>; versions 17 and 18 are compared with PyTorch.
+//! The operators are those of the standard at <https://onnx.ai/onnx/operators/>; versions 11 to 20 are compared with PyTorch.
 
 use std::path::Path;
 

@@ -45,7 +45,7 @@ impl Signature {
         let graph = graph.ok_or("it is no ONNX file: it has no graph")?;
         // Old files list their constants among the inputs.
         let mut inputs = graph.inputs.into_iter().filter(|edge| !graph.constants.contains(&edge.name));
-        let input = inputs.next().ok_or("it has no input")?;
+        let input = inputs.next().ok_or("it has no input; perhaps the file was cut short")?;
         let others: Vec<String> = inputs.map(|edge| format!("`{}`", edge.name)).collect();
         if !others.is_empty() {
             let message = "a model takes images and nothing else, but the file has more inputs";

@@ -1,4 +1,4 @@
-//! Graphs against PyTorch, in double precision: `tests/onnx/export.py` makes the files.
+//! Graphs against PyTorch, in double precision: `tests/onnx/export.py` and `tests/onnx/formats.py` make the files.
 
 extern crate realsafe_onnx as _;
 
@@ -57,7 +57,7 @@ fn deviation(values: &[f32], others: &[f32]) -> f32 {
     })
 }
 
-/// How far logits and gradients of a file are from PyTorch's.
+/// How far logits and gradients of a file are from PyTorch's; constants may lie beside it.
 fn agreement(path: &Path) -> Result<(f32, f32), String> {
     let name = path.file_stem().unwrap().to_str().unwrap();
     let (network, _) = name.rsplit_once('-').unwrap();
@@ -67,7 +67,9 @@ fn agreement(path: &Path) -> Result<(f32, f32), String> {
         TensorData::new(values.clone(), shape.clone())
     };
     let classes = expected["logits"].0[1];
-    let model = build(&format!("file = \"{name}.onnx\"\nclasses = {classes}"), path.parent().unwrap())?;
+    let beside = path.with_extension("data");
+    let weights = if beside.is_file() { format!("weights = \"{name}.data\"") } else { String::new() };
+    let model = build(&format!("file = \"{name}.onnx\"\nclasses = {classes}\n{weights}"), path.parent().unwrap())?;
     let images = Tensor::<4>::from_data(tensor("images"), &Device::flex());
     let draws = Draws::none(images.dims()[0]);
     let plain = floats(model.logits(images.clone(), &draws).map_err(|stop| stop.to_string())?);
@@ -81,7 +83,11 @@ fn agreement(path: &Path) -> Result<(f32, f32), String> {
 
 fn graphs(folder: &Path) -> Vec<PathBuf> {
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut graphs: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end == "onnx")).collect();
+    let is_compared = |path: &PathBuf| {
+        let named = path.file_stem().is_some_and(|name| name.to_string_lossy().contains('-'));
+        named && path.extension().is_some_and(|end| end == "onnx")
+    };
+    let mut graphs: Vec<PathBuf> = files.filter(is_compared).collect();
     graphs.sort();
     graphs
 }
@@ -106,13 +112,23 @@ fn compare(folder: &Path) -> usize {
     graphs.len()
 }
 
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)
+}
+
 fn operators() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/operators")
+    folder("operators")
 }
 
 #[test]
 fn operators_agree_with_pytorch() {
     assert!(compare(&operators()) > 20);
+}
+
+/// Versions of the operators from 11 to 20, one image at a time, constants in another file, 16 bits.
+#[test]
+fn files_agree_with_pytorch_however_they_were_written() {
+    assert_eq!(compare(&folder("formats")), 15);
 }
 
 #[test]
@@ -197,4 +213,29 @@ fn what_is_wrong_is_told() {
     assert!(told.contains("no ONNX file"), "{told}");
     let shape = input(&values("file = \"text.onnx\"", folder.path()));
     assert!(shape.is_err_and(|told| told.contains("no ONNX file")));
+}
+
+#[test]
+fn what_a_file_lacks_is_told_with_its_place() {
+    let formats = folder("formats");
+    let missing = refusal("file = \"missing.onnx\"", &formats);
+    for part in ["com.example.Sharpen", "`sharpen_1`", "NonMaxSuppression", "`suppress`"] {
+        assert!(missing.contains(part), "{missing}");
+    }
+    let told = refusal("file = \"inputs.onnx\"", &formats);
+    assert!(told.contains("the file has more inputs: `images`, `offset`"), "{told}");
+    let told = refusal("file = \"formats-external.onnx\"", &formats);
+    assert!(told.contains("lies in another file, `formats-external.data`: name that with `weights`"), "{told}");
+    let halves = tempfile::tempdir().unwrap();
+    let half = |name: &str| {
+        let bytes = std::fs::read(formats.join(name)).unwrap();
+        std::fs::write(halves.path().join(name), &bytes[..bytes.len() / 2]).unwrap();
+    };
+    half("formats-external.data");
+    half("formats-opset17.onnx");
+    std::fs::copy(formats.join("formats-external.onnx"), halves.path().join("formats-external.onnx")).unwrap();
+    let short = refusal("file = \"formats-external.onnx\"\nweights = \"formats-external.data\"", halves.path());
+    assert!(short.contains("`formats-external.data` of weights is too short"), "{short}");
+    let damaged = refusal("file = \"formats-opset17.onnx\"", halves.path());
+    assert!(damaged.contains("perhaps the file was cut short"), "{damaged}");
 }
