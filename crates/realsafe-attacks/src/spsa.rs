@@ -93,7 +93,7 @@ inventory::submit! {
     AttackEntry {
         component: Component {
             id: "spsa",
-            revision: 1,
+            revision: 2,
             origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("spsa.rs"),
             parameters: &[
@@ -107,7 +107,7 @@ inventory::submit! {
                     documentation: "By how much every pixel is changed for a measurement.",
                 },
                 LEARNING_RATE,
-                learning_rate_relative("0.25", "eps; eps / √(number of values of an image) for l2"),
+                learning_rate_relative("1", "eps; eps / √(number of values of an image) for l2"),
                 DIMENSION_REDUCTION,
                 MARGIN,
             ],
