@@ -4,7 +4,8 @@
 
 `formats-opsetN`: each version of the operators; `formats-fixed`: one image at a time; `formats-external`: constants in another
 file; `half-weights`, `brain-weights`: constants of 16 bits, cast; `half-whole`: 16 bits throughout. `missing` has
-operators that nobody knows, and `inputs` takes more than images. Needs torch 2.9 and onnx.
+operators that nobody knows, `inputs` takes more than images, `scattered` has its constants in two files. Needs torch 2.9
+and onnx.
 """
 import copy
 import pathlib
@@ -94,6 +95,7 @@ def main():
         write(model, folder / f"formats-opset{opset}.onnx", images, opset)
     write(model, folder / "formats-fixed.onnx", images[:1], open_rows=False)
     whole = onnx.load(folder / "formats-opset17.onnx")
+    (folder / "formats-external.data").unlink(missing_ok=True)  # onnx would append
     onnx.save(whole, folder / "formats-external.onnx", save_as_external_data=True, location="formats-external.data",
               size_threshold=0)
 
@@ -117,6 +119,11 @@ def main():
     onnx.save(graph("missing", unknown, [("images", ["n", 1, 8, 8])]), folder / "missing.onnx")
     added = [flat, helper.make_node("Add", ["flat", "offset"], ["logits"])]
     onnx.save(graph("inputs", added, [("images", ["n", 1, 8, 8]), ("offset", ["n", 10])]), folder / "inputs.onnx")
+
+    scattered = onnx.load(folder / "formats-external.onnx", load_external_data=False)
+    for at, tensor in enumerate(scattered.graph.initializer):
+        tensor.external_data[0].value = "ab"[at % 2] + ".data"
+    onnx.save(scattered, folder / "scattered.onnx")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 //! Reading a file: its nodes with their attributes, and its constants.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::{Device, Tensor, TensorData, bf16, f16};
 use bytemuck::AnyBitPattern;
@@ -118,6 +118,16 @@ impl File {
         let graph = model.graph.ok_or("it is no ONNX file: it has no graph")?;
         let standard = |domain: &Option<String>| matches!(domain.as_deref(), None | Some("" | "ai.onnx"));
         let version = model.opset_import.iter().find(|set| standard(&set.domain)).and_then(|set| set.version);
+        let elsewhere = graph.initializer.iter().filter(|tensor| tensor.data_location == Some(DataLocation::EXTERNAL));
+        let files: BTreeSet<&str> =
+            elsewhere.map(|tensor| external_entry(tensor, "location").unwrap_or_default()).collect();
+        if files.len() > 1 {
+            let files: Vec<String> = files.iter().map(|file| format!("`{file}`")).collect();
+            let files = files.join(", ");
+            return Err(format!(
+                "its constants lie in several files, {files}: save them into one, or into the graph's"
+            ));
+        }
         let mut constants = BTreeMap::new();
         for tensor in graph.initializer {
             let name = tensor.name.clone().unwrap_or_default();
@@ -206,10 +216,7 @@ fn numbers<T: AnyBitPattern, V>(raw: &[u8], convert: impl Fn(T) -> V) -> Vec<V> 
 
 /// The bytes of a constant that lies in another file.
 fn outside<'a>(tensor: &TensorProto, external: Option<&'a [u8]>) -> Result<&'a [u8], String> {
-    let entry = |key: &str| {
-        let entry = tensor.external_data.iter().find(|entry| entry.key.as_deref() == Some(key));
-        entry.and_then(|entry| entry.value.as_deref())
-    };
+    let entry = |key: &str| external_entry(tensor, key);
     let location = entry("location").unwrap_or_default();
     let bytes = external.ok_or_else(|| {
         format!("it lies in another file, `{location}`: name that with `weights`, or export into a single file")
@@ -220,5 +227,12 @@ fn outside<'a>(tensor: &TensorProto, external: Option<&'a [u8]>) -> Result<&'a [
         Some(length) => start.checked_add(length),
         None => Some(bytes.len()),
     };
-    end.and_then(|end| bytes.get(start..end)).ok_or_else(|| format!("the file `{location}` of weights is too short"))
+    end.and_then(|end| bytes.get(start..end))
+        .ok_or_else(|| format!("the file `weights` is too short to be `{location}`, in which it lies"))
+}
+
+/// What a constant says of the other file that it lies in.
+fn external_entry<'a>(tensor: &'a TensorProto, key: &str) -> Option<&'a str> {
+    let entry = tensor.external_data.iter().find(|entry| entry.key.as_deref() == Some(key));
+    entry.and_then(|entry| entry.value.as_deref())
 }

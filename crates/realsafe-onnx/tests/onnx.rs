@@ -226,6 +226,8 @@ fn what_a_file_lacks_is_told_with_its_place() {
     assert!(told.contains("the file has more inputs: `images`, `offset`"), "{told}");
     let told = refusal("file = \"formats-external.onnx\"", &formats);
     assert!(told.contains("lies in another file, `formats-external.data`: name that with `weights`"), "{told}");
+    let told = refusal("file = \"scattered.onnx\"\nweights = \"formats-external.data\"", &formats);
+    assert!(told.contains("its constants lie in several files, `a.data`, `b.data`"), "{told}");
     let halves = tempfile::tempdir().unwrap();
     let half = |name: &str| {
         let bytes = std::fs::read(formats.join(name)).unwrap();
@@ -235,7 +237,7 @@ fn what_a_file_lacks_is_told_with_its_place() {
     half("formats-opset17.onnx");
     std::fs::copy(formats.join("formats-external.onnx"), halves.path().join("formats-external.onnx")).unwrap();
     let short = refusal("file = \"formats-external.onnx\"\nweights = \"formats-external.data\"", halves.path());
-    assert!(short.contains("`formats-external.data` of weights is too short"), "{short}");
+    assert!(short.contains("`weights` is too short to be `formats-external.data`"), "{short}");
     let damaged = refusal("file = \"formats-opset17.onnx\"", halves.path());
     assert!(damaged.contains("perhaps the file was cut short"), "{damaged}");
 }
