@@ -113,7 +113,7 @@ def timm_classifiers():
     for name, extra in (
         ("vit_tiny_patch16_224", {"img_size": 64, "depth": 3}), ("deit_tiny_distilled_patch16_224", {"img_size": 64, "depth": 3}),
         ("mixer_s32_224", {"img_size": 64}), ("resmlp_12_224", {"img_size": 64}),
-        ("swin_tiny_patch4_window7_224", {"img_size": 112, "depths": (2, 2)}), ("convmixer_768_32", {"depth": 3}),
+        ("swin_tiny_patch4_window7_224", {"img_size": 112, "depths": (2, 2)}),
         ("beit_base_patch16_224", {"img_size": 64, "depth": 2}), ("efficientnetv2_rw_t", {}), ("nfnet_l0", {}),
         ("resnetv2_50x1_bit", {}), ("cait_xxs24_224", {"img_size": 64, "depth": 2}), ("xcit_nano_12_p16_224", {"img_size": 64, "depth": 2}),
         ("poolformer_s12", {}), ("coat_tiny", {"img_size": 64}), ("ghostnet_100", {}), ("hrnet_w18_small", {}),
@@ -130,6 +130,8 @@ def timm_classifiers():
             continue
         size = extra.get("img_size") or (model.default_cfg["input_size"][-1] if model.default_cfg.get("fixed_input_size") else 96)
         yield "timm_" + name, size, model
+    mixer = timm.models.convmixer.ConvMixer
+    yield "timm_convmixer", 56, mixer(256, 3, kernel_size=7, patch_size=7, act_layer=nn.ReLU, num_classes=10)
 
 
 @torch.no_grad()
