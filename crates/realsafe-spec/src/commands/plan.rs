@@ -47,7 +47,7 @@ impl Plan {
         let experiments: Vec<Share> = work.plan.experiments.iter().map(share).collect();
         let total = work.plan.cells.iter().fold(Share::named("all"), |share, cell| share.and(cell, store.as_ref()));
         match self.format {
-            Format::Text => print(&text(&experiments, &total))?,
+            Format::Text => print(&(text(&experiments, &total) + &uncounted(&work.plan.cells)))?,
             Format::Json => print_json(&json!({
                 "experiments": experiments.iter().map(Share::object).collect::<Vec<_>>(),
                 "all": total.object(),
@@ -107,6 +107,15 @@ fn text(experiments: &[Share], total: &Share) -> String {
         grouped(total.left.backwards)
     );
     table(&header, 1, rows) + &left
+}
+
+/// What the bound leaves out, where the cells have any of it.
+fn uncounted(cells: &[Cell]) -> String {
+    let surrogates = cells.iter().any(|cell| !cell.attack.surrogates.is_empty());
+    let certificates = cells.iter().any(|cell| cell.attack.chosen.component.is_certificate());
+    let parts = [(surrogates, "the passes of surrogates"), (certificates, "what certificates ask for")];
+    let present: Vec<&str> = parts.into_iter().filter_map(|(is_there, name)| is_there.then_some(name)).collect();
+    if present.is_empty() { String::new() } else { format!("not counted: {}\n", present.join(", ")) }
 }
 
 /// A count with commas between groups of three digits.

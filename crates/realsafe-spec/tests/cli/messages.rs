@@ -39,6 +39,13 @@ fn two_experiments_of_one_name_are_told() {
 }
 
 #[test]
+fn a_plan_says_what_its_bound_leaves_out() {
+    let attacks = "surrogates = \"standard\"\n\n[[attack]]\nuse = \"pgd\"\n\n[[attack]]\nuse = \"certificate\"\n";
+    let spec = SMALL.replace("\n[run]", &format!("{attacks}\n[run]"));
+    assert_snapshot!(Folder::with(&[("small.toml", &spec)]).call("plan small.toml"));
+}
+
+#[test]
 fn training_runs_and_experiments_are_told_apart() {
     let training = "training = { id = \"t\", use = \"standard\" }\ndata = { use = \"digits\", split = \"train\" }\nmodel = [{ use = \"digits-cnn\" }]\n";
     let folder = Folder::with(&[("small.toml", SMALL), ("training.toml", training)]);
