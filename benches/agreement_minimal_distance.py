@@ -1,4 +1,4 @@
-"""Compares the attacks that minimise the distance by gradients with AdvLib, Foolbox and torchattacks.
+"""Compares the attacks that minimise the distance by gradients with AdvLib, Foolbox, torchattacks and ART.
 
     target/release/realsafe-spec run specs/agreement/minimal_distance.toml specs/agreement/minimal_distance_mnist.toml --out OUT
     REALSAFE_DATA=... target/peers/bin/python benches/agreement_minimal_distance.py --samples-csv OUT/samples.csv
@@ -47,6 +47,19 @@ def torchattacks(attack, **options):
     return lambda model, x, y: getattr(torchattacks, attack)(model, **options)(x, y)
 
 
+def art(attack, **options):
+    from art.attacks import evasion
+    from art.estimators.classification import PyTorchClassifier
+
+    def run(model, x, y):
+        loss = torch.nn.CrossEntropyLoss()
+        classifier = PyTorchClassifier(model, loss, tuple(x.shape[1:]), 10, clip_values=(0.0, 1.0), device_type="cpu")
+        made = getattr(evasion, attack)(classifier, batch_size=len(x), verbose=False, **options)
+        return torch.from_numpy(made.generate(x.numpy(), y.numpy()))
+
+    return run
+
+
 def peers(attack, norm):
     """The names of implementations, and functions of model, images and labels."""
     if attack == "deepfool":
@@ -55,6 +68,7 @@ def peers(attack, norm):
         yield "Foolbox", foolbox(name, steps=50, candidates=10, overshoot=0.02)
         if norm == "l2":
             yield "torchattacks", torchattacks("DeepFool", steps=50, overshoot=0.02)
+            yield "ART", art("DeepFool", max_iter=50, epsilon=0.02, nb_grads=10)
     elif attack == "ddn":
         yield "AdvLib", adv_lib("ddn", steps=100, levels=None)
         yield "Foolbox", foolbox("DDNAttack", steps=100, init_epsilon=1.0, gamma=0.05)
@@ -66,6 +80,7 @@ def peers(attack, norm):
         options = {"binary_search_steps": 9, "initial_const": 0.1, "abort_early": False}
         yield "AdvLib", adv_lib("cw", learning_rate=0.01, max_iterations=200, **options)
         yield "Foolbox", foolbox("L2CarliniWagnerAttack", steps=200, stepsize=0.01, **options)
+        yield "ART", art("CarliniL2Method", binary_search_steps=9, max_iter=200, initial_const=0.1, learning_rate=0.01)
 
 
 def distances(model, x, y, adversarial, norm):
@@ -94,7 +109,7 @@ def main():
     parser.add_argument("--attacks", nargs="+", default=["deepfool", "ddn", "fmn", "cw"])
     parser.add_argument("--norms", nargs="+", default=list(ORDERS))
     parser.add_argument("--count", type=int, default=200, help="images (default: %(default)s)")
-    parser.add_argument("--libraries", nargs="+", default=["AdvLib", "Foolbox", "torchattacks"])
+    parser.add_argument("--libraries", nargs="+", default=["AdvLib", "Foolbox", "torchattacks", "ART"])
     parser.add_argument("--double", action="store_true", help="double precision, which shows what is due to rounding")
     arguments = parser.parse_args()
     norms = {"deepfool": ("linf", "l2"), "fmn": tuple(ORDERS)}

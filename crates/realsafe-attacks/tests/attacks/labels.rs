@@ -42,9 +42,13 @@ fn every_attack_on_labels_finds_the_nearest_point_of_a_linear_model() {
 #[test]
 fn targets_are_reached_from_images_of_their_class() {
     let (_, model, samples) = linear_problem();
-    for (attack, norm) in
-        [("evolutionary", Norm::L2), ("hop-skip-jump", Norm::L2), ("hop-skip-jump", Norm::Linf), ("rays", Norm::Linf)]
-    {
+    for (attack, norm) in [
+        ("boundary", Norm::L2),
+        ("evolutionary", Norm::L2),
+        ("hop-skip-jump", Norm::L2),
+        ("hop-skip-jump", Norm::Linf),
+        ("rays", Norm::Linf),
+    ] {
         let setting = Setting { goal: Goal::Targeted, ..minimal(norm) };
         for (judged, label) in run((attack, "queries = 400"), &model, &samples, &setting).iter().zip(&samples.labels) {
             assert_eq!(judged.verdict, Verdict::Broken, "{attack}");
@@ -220,6 +224,62 @@ fn hop_skip_jump(victim: &mut Victim) -> Result<(), Spent> {
     Ok(())
 }
 
+fn boundary(victim: &mut Victim) -> Result<(), Spent> {
+    let between = |from: &[f64], to: &[f64], share: f64| -> Vec<f64> {
+        from.iter().zip(to).map(|(from, to)| (from + share * (to - from)).clamp(0.0, 1.0)).collect()
+    };
+    let change = |rate: f64, least: f64, most: f64| match rate {
+        rate if rate > most => 1.5,
+        rate if rate < least => 1.0 / 1.5,
+        _ => 1.0,
+    };
+    let mean = |answers: &[bool]| answers.iter().filter(|answer| **answer).count() as f64 / answers.len() as f64;
+    let clean = victim.clean.clone();
+    let start = victim.noise_start()?;
+    let mut at = victim.project(&start, 1.0 / 1024.0)?;
+    let (mut along, mut towards) = (0.1, 0.05);
+    let (mut on_sphere, mut inside) = (Vec::new(), Vec::new());
+    for direction in 1.. {
+        let mut noise = [0.0_f32; PIXELS];
+        fill_gaussian(&mut victim.random(), &mut noise);
+        let distance = victim.distance(&at);
+        let inward: Vec<f64> = clean.iter().zip(&at).map(|(clean, at)| (clean - at) / distance).collect();
+        let part: f64 = noise.iter().zip(&inward).map(|(noise, inward)| f64::from(*noise) * inward).sum();
+        let tangent: Vec<f64> =
+            noise.iter().zip(&inward).map(|(noise, inward)| f64::from(*noise) - part * inward).collect();
+        let scale = along * distance / norm_of(&tangent);
+        let outside: Vec<f64> = at.iter().zip(&tangent).map(|(at, tangent)| at + scale * tangent).collect();
+        let sphere = between(&clean, &outside, distance / victim.distance(&outside));
+        let reached = victim.distance(&sphere);
+        let candidate = between(&sphere, &clean, (1.0 - (1.0 - towards) * distance / reached).clamp(0.0, 1.0));
+        let checked = direction % 5 == 0;
+        if checked {
+            let adversarial = victim.is_adversarial(&sphere)?;
+            on_sphere.push(adversarial);
+            if on_sphere.len() == 10 {
+                let factor = change(mean(&on_sphere), 0.2, 0.5);
+                (along, towards) = (along * factor, towards * factor);
+                on_sphere.clear();
+            }
+            if !adversarial {
+                continue;
+            }
+        }
+        let adversarial = victim.is_adversarial(&candidate)?;
+        if adversarial {
+            at = candidate;
+        }
+        if !checked {
+            inside.push(adversarial);
+            if inside.len() == 20 {
+                towards *= change(mean(&inside), 0.1, 0.25);
+                inside.clear();
+            }
+        }
+    }
+    Ok(())
+}
+
 fn evolutionary(victim: &mut Victim) -> Result<(), Spent> {
     let start = victim.noise_start()?;
     let mut at = victim.project(&start, 1.0 / 1024.0)?;
@@ -318,6 +378,11 @@ fn hop_skip_jump_follows_its_definition_query_by_query() {
     let attack = ("hop-skip-jump", "queries = 300\ninitial-evaluations = 30");
     follows(attack, Norm::L2, hop_skip_jump);
     follows(attack, Norm::Linf, hop_skip_jump);
+}
+
+#[test]
+fn boundary_follows_its_definition_query_by_query() {
+    follows(("boundary", "queries = 300\nspherical-step = 0.1\nsource-step = 0.05"), Norm::L2, boundary);
 }
 
 #[test]
