@@ -3,6 +3,7 @@
 //! A spec (TOML) is read with [`load_spec`] and resolved against a [`Catalogue`] into an [`Experiment`], and expanded
 //! into [`Cell`]s, the units of work. Nothing here knows how a number is computed, so the crate builds in seconds.
 
+mod catalogue;
 mod cell;
 mod component;
 mod diagnostic;
@@ -23,15 +24,13 @@ mod schema;
 mod search;
 mod spec;
 mod threat;
+mod traits;
 mod tree;
 mod values;
 
+pub use catalogue::Catalogue;
 pub use cell::{AttackChoice, Cell, Chosen, Key, Member, ResolvedFile, StackLayer};
-pub use component::{
-    Access, AttackTraits, Catalogue, CertificateTraits, ChainTraits, Component, Cost, DatasetTraits, DefenseTraits,
-    Fallback, FromValues, GradientMode, Kind, LossTraits, ModelTraits, Origin, OutputShape, Parameter, ParameterKind,
-    RequiredFile, Surrogates, Traits, VARIABLES,
-};
+pub use component::{Component, Fallback, Kind, Origin, Parameter, ParameterKind, Traits, VARIABLES};
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Source, nearest};
 pub use experiment::{
     Aim, AttackSpec, Claim, Expectation, Experiment, Metric, Relation, Selector, Stack, ThreatSpec, TrainingSpec,
@@ -48,4 +47,8 @@ pub use schema::schema;
 pub use search::Search;
 pub use spec::{Document, PluginFile};
 pub use threat::{Budget, Ensemble, Goal, Norm, REJECTED, Success, TargetRule, Threat};
-pub use values::{Value, Values};
+pub use traits::{
+    Access, AttackTraits, CertificateTraits, ChainTraits, Cost, DatasetTraits, DefenseTraits, GradientMode, LossTraits,
+    ModelTraits, OutputShape, RequiredFile, Surrogates,
+};
+pub use values::{FromValues, Value, Values};

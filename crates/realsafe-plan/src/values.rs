@@ -147,3 +147,6 @@ impl Values {
 fn undeclared(kind: &str, name: &str, found: Option<&Value>) -> ! {
     panic!("the component reads the {kind} `{name}`, but its table gives {found:?}")
 }
+
+/// Something that a component derives from the values of its parameters.
+pub type FromValues<T> = &'static (dyn Fn(&Values) -> T + Send + Sync);
