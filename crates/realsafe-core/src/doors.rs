@@ -3,17 +3,8 @@
 use burn::tensor::Tensor;
 
 use crate::ensemble::combine;
-use crate::oracle::Oracle;
+use crate::oracle::{Oracle, Role};
 use crate::{Batch, ComponentFailure, Logits, Loss, Parametrisation, Stop};
-
-/// What an image is to the attack that sends it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// A candidate for the result: it counts as success where iterates count.
-    Iterate,
-    /// A measurement, such as a random direction; it counts only under `success = "any-query"`.
-    Probe,
-}
 
 /// The victim's predicted labels.
 pub trait Labels {

@@ -1,27 +1,21 @@
 //! The loop around every attack: restarts, steps, early exit, compaction, budgets, searches, recording and verification.
 
+mod search;
+mod verdict;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use realsafe_plan::{Cost, REJECTED, Search, Success};
+use realsafe_plan::{Cost, Search, Success};
 
 use crate::doors::Door;
-use crate::logits::{most_frequent, read};
+use crate::logits::read;
 use crate::oracle::{Account, Found, Rules};
-use crate::projection::{Distances, in_box};
-use crate::random::Purpose;
+use crate::projection::Distances;
 use crate::search::Bracket;
-use crate::task::{Contribution, Control, Judged, Judgement, Member, Recorded, Shares, Task, Verdict};
-use crate::{Attack, Batch, Draws, Oracle, Rows, Select, Stop};
-
-/// How the victim answers a final image.
-struct Answer {
-    prediction: Option<u32>,
-    /// Whether that reaches the goal.
-    reached: bool,
-    shares: Option<Shares>,
-}
+use crate::task::{Contribution, Control, Judged, Judgement, Member, Recorded, Task, Verdict};
+use crate::{Attack, Batch, Oracle, Rows, Select, Stop};
 
 /// Runs the attacks of one task.
 pub struct Driver<'a> {
@@ -191,141 +185,6 @@ impl<'a> Driver<'a> {
         (0..self.judgements.len()).filter(|&slot| unbroken(&self.judgements[slot])).collect()
     }
 
-    /// Tries an attack with one radius after the other, sample by sample.
-    fn search<A: Attack>(&mut self, attack: &A, search: &Search) -> Result<(), Stop> {
-        let known = self.oracle.accounts.iter().map(|account| account.found.as_ref().map(|found| found.distance));
-        self.brackets = Some(known.map(|distance| Bracket::new(distance.unwrap_or(f64::INFINITY))).collect());
-        for round in 0.. {
-            let mut open = Vec::new();
-            for slot in 0..self.radii.len() {
-                let payable = self.covers(slot, attack.start_cost()) && self.covers(slot, attack.step_cost());
-                if let Some(radius) = self.next_radius(slot, search).filter(|_| payable) {
-                    self.radii[slot] = radius;
-                    open.push(slot);
-                }
-            }
-            if open.is_empty() {
-                return Ok(());
-            }
-            self.restart(attack, open.clone(), round, Some(search))?;
-            self.credit_last_iterates(&open)?;
-            for slot in open {
-                let (distance, attempts) = (self.success(slot), self.member.restarts);
-                let radius = self.radii[slot];
-                let bracket = &mut self.brackets.as_mut().expect("a search has brackets")[slot];
-                match distance {
-                    // A ball that shrank on the way has noted its successes already.
-                    Some(distance) => bracket.succeed(distance),
-                    None => bracket.fail(radius, attempts),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn next_radius(&self, slot: usize, search: &Search) -> Option<f64> {
-        self.brackets.as_ref().and_then(|brackets| brackets[slot].next(search, self.task.norm))
-    }
-
-    /// The distance of the adversarial that was found within the radius of a sample.
-    fn success(&self, slot: usize) -> Option<f64> {
-        let found = self.oracle.accounts[slot].found.as_ref().map(|found| found.distance);
-        found.filter(|distance| *distance <= self.task.norm.tolerance(self.radii[slot]))
-    }
-
-    /// Judges what a run ended with, as at the end of an attack of fixed radius.
-    fn credit_last_iterates(&mut self, slots: &[usize]) -> Result<(), Stop> {
-        let ended: Vec<usize> = slots.iter().copied().filter(|&slot| self.last[slot].is_some()).collect();
-        if ended.is_empty() {
-            return Ok(());
-        }
-        let pixels: Vec<Vec<f32>> = ended.iter().filter_map(|&slot| self.last[slot].take()).collect();
-        let images = self.upload(pixels.iter().map(Vec::as_slice), ended.len());
-        let predictions = self.predict(&ended, &images, 0)?;
-        for ((slot, pixels), prediction) in ended.into_iter().zip(pixels).zip(predictions) {
-            let distance = Distances::between(self.oracle.clean(slot), &pixels).in_norm(self.task.norm);
-            let inside = in_box(&pixels) && distance <= self.task.norm.tolerance(self.radii[slot]);
-            if inside && self.reaches(slot, prediction) {
-                let account = &mut self.oracle.accounts[slot];
-                account.first_success.get_or_insert(account.spent.queries);
-                account.found = Some(Found { pixels, distance });
-            }
-        }
-        Ok(())
-    }
-
-    /// What the victim predicts on a draw, outside the books.
-    fn predict(&self, slots: &[usize], images: &Tensor<4>, draw: u64) -> Result<Vec<Option<u32>>, Stop> {
-        let draws = slots.iter().map(|&slot| (self.task.indices[slot], draw));
-        let draws = Draws::new(self.task.seed, Purpose::Verification, draws);
-        Ok(self.oracle.model.padded_logits(images, &draws)?.predictions())
-    }
-
-    /// What the victim predicts and whether that reaches the goal: once, or of a randomised victim the most frequent
-    /// prediction and the majority of some draws.
-    fn answers(&self, slots: &[usize], images: &Tensor<4>, first_draw: u64) -> Result<Vec<Answer>, Stop> {
-        let Some(draws) = self.task.draws else {
-            let answer =
-                |(prediction, &slot)| Answer { prediction, reached: self.reaches(slot, prediction), shares: None };
-            return Ok(self.predict(slots, images, 0)?.into_iter().zip(slots).map(answer).collect());
-        };
-        let predictions = (first_draw..first_draw + u64::from(draws)).map(|draw| self.predict(slots, images, draw));
-        let predictions = predictions.collect::<Result<Vec<_>, Stop>>()?;
-        let answer = |(row, &slot): (usize, &usize)| {
-            let of_row: Vec<Option<u32>> = predictions.iter().map(|predictions| predictions[row]).collect();
-            let share = |of: &dyn Fn(Option<u32>) -> bool| {
-                of_row.iter().filter(|prediction| of(**prediction)).count() as f64 / f64::from(draws)
-            };
-            let label = self.task.samples.labels[slot];
-            let shares = Shares {
-                correct: share(&|prediction| prediction == Some(label)),
-                robust: share(&|prediction| !self.reaches(slot, prediction)),
-            };
-            Answer { prediction: most_frequent(&of_row), reached: shares.robust < 0.5, shares: Some(shares) }
-        };
-        Ok(slots.iter().enumerate().map(answer).collect())
-    }
-
-    /// Judges the candidates that were kept on draws of their own, so that they do not profit from the draws on which they
-    /// were the best of several; and says which attack broke what.
-    fn judge_randomised(&mut self, contributions: &mut [Contribution]) -> Result<(), Stop> {
-        if self.task.draws.is_none() {
-            return Ok(());
-        }
-        let slots: Vec<usize> = (0..self.judgements.len()).collect();
-        if self.comparisons.take().is_some() {
-            let kept = self.judgements.iter().flatten();
-            let images = self.upload(kept.map(|judgement| judgement.pixels.as_slice()), slots.len());
-            for (slot, answer) in self.answers(&slots, &images, 0)?.into_iter().enumerate() {
-                let judgement = self.judgements[slot].as_mut().expect("every sample is judged");
-                if judgement.verdict != Verdict::Invalid {
-                    judgement.verdict = if answer.reached { Verdict::Broken } else { Verdict::Robust };
-                    (judgement.prediction, judgement.shares) = (answer.prediction, answer.shares);
-                }
-            }
-        }
-        for slot in slots {
-            let clean_error = self.is_clean_error(slot);
-            let judgement = self.judgements[slot].as_mut().expect("every sample is judged");
-            let broken = judgement.verdict == Verdict::Broken;
-            judgement.broken_by = judgement.broken_by.filter(|_| broken && !clean_error);
-            judgement.first_success = broken.then_some(judgement.spent.queries);
-            if let Some(place) = judgement.broken_by {
-                contributions[place].broken += 1;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a prediction reaches the goal. Where the clean image is rejected, rejection is the error that it is there.
-    fn reaches(&self, slot: usize, prediction: Option<u32>) -> bool {
-        let (label, target) = (self.task.samples.labels[slot], self.task.targets[slot]);
-        prediction.is_some_and(|prediction| {
-            let as_clean = prediction == REJECTED && self.task.clean[slot] == REJECTED && self.is_clean_error(slot);
-            as_clean || self.task.goal.reached(prediction, label, target)
-        })
-    }
-
     fn restart<A: Attack>(
         &mut self,
         attack: &A,
@@ -376,20 +235,6 @@ impl<'a> Driver<'a> {
             (self.control.stepped)(batch.len());
         }
         Ok(())
-    }
-
-    /// Goes on in the next smaller ball where an adversarial was found, with as many steps as ever.
-    fn shrink(&mut self, search: &Search, batch: &mut Batch, made: &mut [u32]) {
-        for (row, made) in made.iter_mut().enumerate() {
-            let slot = batch.slots[row];
-            let Some(distance) = self.success(slot) else { continue };
-            self.brackets.as_mut().expect("a search has brackets")[slot].succeed(distance);
-            if let Some(radius) = self.next_radius(slot, search) {
-                self.radii[slot] = radius;
-                batch.eps[row] = radius as f32;
-                *made = 0;
-            }
-        }
     }
 
     /// Whether the budget of a sample covers what the attack says that it asks for.
@@ -495,71 +340,8 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// The independent pass: judges the final image of each slot anew, from its stored pixels alone.
-    fn settle(&mut self, slots: &[usize]) -> Result<(), Stop> {
-        let finals: Vec<Vec<f32>> = slots.iter().map(|&slot| self.final_pixels(slot)).collect();
-        let images = self.upload(finals.iter().map(Vec::as_slice), finals.len());
-        let draws = u64::from(self.task.draws.unwrap_or(1));
-        let first_draw = self.comparisons.as_mut().map_or(0, |made| {
-            *made += 1;
-            u64::from(*made) * draws
-        });
-        let answers = self.answers(slots, &images, first_draw)?;
-        for ((&slot, pixels), answer) in slots.iter().zip(finals).zip(answers) {
-            let Answer { prediction, reached, shares } = answer;
-            let account = &self.oracle.accounts[slot];
-            let mut distances = Distances::between(self.oracle.clean(slot), &pixels);
-            let inside =
-                self.task.eps.is_none_or(|eps| distances.in_norm(self.task.norm) <= self.task.norm.tolerance(eps));
-            let verdict = if !in_box(&pixels) || !inside || prediction.is_none() {
-                Verdict::Invalid
-            } else {
-                match (reached, account.found.is_some()) {
-                    (true, true) => Verdict::Broken,
-                    (false, true) => Verdict::Disputed,
-                    (true, false) => Verdict::Broken,
-                    (false, false) => Verdict::Robust,
-                }
-            };
-            if self.task.eps.is_none() && verdict == Verdict::Robust {
-                distances = Distances::INFINITE;
-            }
-            let (spent, surrogates) = (account.spent, account.surrogates);
-            let first_success = account.first_success.or((verdict == Verdict::Broken).then_some(spent.queries));
-            let failed_at = self.brackets.as_ref().map(|brackets| brackets[slot].low);
-            let candidate_of = self.task.draws.map(|_| self.place);
-            let robust = |judgement: &Judgement| judgement.shares.map_or(0.0, |shares| shares.robust);
-            let better = |known: &&mut Judgement| {
-                verdict != Verdict::Invalid && shares.is_some_and(|shares| robust(known) <= shares.robust)
-            };
-            if let Some(known) = self.judgements[slot].as_mut().filter(better) {
-                (known.spent, known.surrogates) = (spent, surrogates);
-                continue;
-            }
-            self.judgements[slot] = Some(Judgement {
-                verdict,
-                pixels,
-                prediction,
-                shares,
-                distances,
-                spent,
-                surrogates,
-                first_success,
-                broken_by: candidate_of,
-                failed_at,
-            });
-        }
-        Ok(())
-    }
-
     /// Whether an attack that minimises the distance runs in a ball, which what it ends with need not lie in.
     const fn ends_outside(&self) -> bool {
         self.member.minimises_distance && self.task.eps.is_some()
-    }
-
-    /// The adversarial that was found, else the last iterate, else the clean image.
-    fn final_pixels(&mut self, slot: usize) -> Vec<f32> {
-        let found = self.oracle.accounts[slot].found.as_ref().map(|found| found.pixels.clone());
-        found.or_else(|| self.last[slot].take()).unwrap_or_else(|| self.oracle.clean(slot).to_vec())
     }
 }

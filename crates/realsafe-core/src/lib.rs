@@ -38,14 +38,14 @@ pub use catalogue::{
 pub use certificate::{Certificates, Certifier, ProofOptions};
 pub use dataset::{Dataset, Samples};
 pub use defense::{DefendedModel, Defense, Parametrisation};
-pub use doors::{DeriveRow, Door, Gradients, Labels, Role, Scores, ScoresAndSurrogates, Surrogates};
+pub use doors::{DeriveRow, Door, Gradients, Labels, Scores, ScoresAndSurrogates, Surrogates};
 pub use draws::Draws;
 pub use driver::Driver;
 pub use logits::{Logits, most_frequent, read};
 pub use losses::{CrossEntropy, Loss, Margin, margin, strongest_rival};
 pub use mixture::mixture;
 pub use model::{Model, Tape};
-pub use oracle::{Network, OpenTape, Oracle};
+pub use oracle::{Network, OpenTape, Oracle, Role};
 pub use recipe::{Objective, Recipe, TrainingBatch};
 pub use rows::{HostRows, Rows, Select};
 pub use task::{Contribution, Control, Judged, Judgement, Member, Recorded, Shares, Task, Verdict};

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use burn::tensor::Tensor;
 use realsafe_plan::{Budget, Cost, Ensemble, Norm, Success};
 
-use crate::doors::Role;
 use crate::ensemble::{combine, cotangents};
 use crate::logits::read;
 use crate::pieces::{Piece, PieceTape, pieces};
@@ -23,6 +22,15 @@ pub enum Network {
     Victim,
     /// A model whose propagations are counted apart.
     Surrogate(usize),
+}
+
+/// What an image is to the attack that sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A candidate for the result: it counts as success where iterates count.
+    Iterate,
+    /// A measurement, such as a random direction; it counts only under `success = "any-query"`.
+    Probe,
 }
 
 /// An adversarial that the oracle saw.

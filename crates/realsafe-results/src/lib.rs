@@ -28,8 +28,9 @@ pub use outcome::{Adversarials, CellRecord, MemberRecord, Outcome, Shares, Spent
 pub use report::{ExperimentReport, Report, Suspect, write_report};
 pub use store::{Conflict, Put, Store};
 pub use table::render;
+pub use tables::entry::WORST_CASE;
 pub use tables::expectations::{ExpectationRow, Verdict};
 pub use tables::gate::{Check, Suspicion};
 pub use tables::members::MemberRow;
 pub use tables::rejections::RejectionRow;
-pub use tables::summary::{SummaryRow, WORST_CASE};
+pub use tables::summary::SummaryRow;

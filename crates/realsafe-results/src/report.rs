@@ -17,6 +17,7 @@ use crate::files::{csv_table, digest, staging, sync_directory, write_durably};
 use crate::html::page;
 use crate::manifest::{Manifest, ManifestFacts};
 use crate::tables::curves::{curve_rows, worst_case_rows};
+use crate::tables::entry::{Entry, entries};
 use crate::tables::expectations::{ExpectationRow, Verdict, expectation_rows};
 use crate::tables::gate::{Suspicion, suspicions};
 use crate::tables::group::{Group, Subject};
@@ -24,7 +25,7 @@ use crate::tables::members::{MemberRow, member_rows};
 use crate::tables::optimality::local_optimality;
 use crate::tables::rejections::{RejectionRow, rejection_rows};
 use crate::tables::samples::write_samples;
-use crate::tables::summary::{Entry, SummaryRow, entries, summary_rows};
+use crate::tables::summary::{SummaryRow, summary_rows};
 use crate::tables::timings::timings;
 use crate::{Result, Store};
 

@@ -2,8 +2,8 @@
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
+use crate::tables::entry::WORST_CASE;
 use crate::tables::members::{Chain, MemberRow, Stage, chains};
-use crate::tables::summary::WORST_CASE;
 use crate::{ExpectationRow, ExperimentReport, RejectionRow, Report, SummaryRow, Suspect, Suspicion, Verdict};
 
 /// Renders a report as text, with verdicts in colour if `color` is set.

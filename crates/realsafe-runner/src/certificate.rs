@@ -8,7 +8,7 @@ use realsafe_core::{Certificates, Control, Draws, Model, ProofOptions, Stop};
 use realsafe_plan::{Cell, Norm};
 use realsafe_results::{CellRecord, Outcome, Shares, Spent, Status};
 
-use crate::cell::{CellError, Prepared, prepare};
+use crate::prepared::{CellError, Prepared, prepare};
 use crate::workshop::{BuildError, Workshop};
 
 /// Finds the first certificate among some cells whose victim has no proofs.

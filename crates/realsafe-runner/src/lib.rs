@@ -3,6 +3,7 @@
 mod cell;
 mod certificate;
 mod plugins;
+mod prepared;
 mod run;
 mod verify;
 mod workshop;

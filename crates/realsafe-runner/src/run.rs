@@ -9,8 +9,9 @@ use realsafe_core::{Control, Stop, device, panic_message};
 use realsafe_plan::{Cell, Partition, Plan};
 use realsafe_results::{CellRecord, Conflict, Journal, Put, Status, Store};
 
-use crate::cell::{CellError, compute, failed};
+use crate::cell::{compute, failed};
 use crate::certificate;
+use crate::prepared::CellError;
 use crate::workshop::{BuildError, Workshop};
 
 /// How a plan is run; nothing here changes a number.

@@ -6,8 +6,6 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::failure::Failure;
-
 /// How results are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -19,16 +17,16 @@ pub(crate) enum Format {
 }
 
 /// Writes a result to standard output; a reader that has gone away is no failure.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
+pub(crate) fn print(text: &str) -> io::Result<()> {
     let mut output = io::stdout().lock();
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
         _ => Ok(()),
     }
 }
 
 /// Writes a result as JSON to standard output.
-pub(crate) fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
+pub(crate) fn print_json(value: &serde_json::Value) -> io::Result<()> {
     print(&format!("{value:#}\n"))
 }
 

@@ -22,7 +22,7 @@ use realsafe_plan::{CurveAxis, Experiment, Facet, Figure, Norm, Number, ThreatSp
 
 use crate::table::spell;
 use crate::tables::curves::{CurveRow, is_certificate, is_envelope};
-use crate::tables::summary::WORST_CASE;
+use crate::tables::entry::WORST_CASE;
 use axis::Scale;
 use scene::Ink;
 

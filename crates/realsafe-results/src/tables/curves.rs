@@ -19,8 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use realsafe_plan::{Experiment, Goal, Number};
 use serde::Serialize;
 
+use super::entry::Entry;
 use super::group::{Group, Judged, Rate, Subject};
-use super::summary::Entry;
 use crate::TracePoint;
 
 /// A row of `curves.csv`.
@@ -323,7 +323,7 @@ mod tests {
         assert_eq!(rates, [Some(2.0 / 3.0), Some(2.0 / 3.0), third, third, Some(0.0)]);
         assert!(rows.iter().all(|row| row.certified == (row.attack == "proof")));
         // It is no part of the worst case, which a single attack does not have in curves.
-        let entries = crate::tables::summary::entries(&groups, |subject| radii(subject).to_vec());
+        let entries = crate::tables::entry::entries(&groups, |subject| radii(subject).to_vec());
         assert_eq!(worst_case_rows(&entries).len(), 0);
         let nothing = vec![Vec::new(); entries.len()];
         let summary = crate::tables::summary::summary_rows(&entries, &nothing, &vec![None; groups.len()]);
@@ -371,7 +371,7 @@ mod tests {
             close(row.rate.unwrap(), expected);
             assert!(row.low < row.rate && row.rate < row.high);
         }
-        let entries = crate::tables::summary::entries(&groups, |_| Vec::new());
+        let entries = crate::tables::entry::entries(&groups, |_| Vec::new());
         let worst = worst_case_rows(&entries);
         close(worst[0].rate.unwrap(), 0.9);
         close(worst[1].rate.unwrap(), (0.5 + 0.75 + 0.0) / 3.0);

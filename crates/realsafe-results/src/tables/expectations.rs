@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 use realsafe_plan::{Aim, Claim, Expectation, Experiment, Metric, Number, Relation, Selector};
 use serde::Serialize;
 
+use super::entry::{Entry, WORST_CASE};
 use super::group::{Judged, Rate};
-use super::summary::{Entry, WORST_CASE};
 use crate::statistics::{Paired, QUANTILE, deviation, mean, mean_error, median, median_interval, rate_error};
 
 /// How a measurement compares with what was expected, from best to worst.

@@ -28,8 +28,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use realsafe_plan::{Access, Norm, Number};
 use serde::Serialize;
 
+use super::entry::Entry;
 use super::group::{Group, Judged, Rate};
-use super::summary::Entry;
 use crate::statistics::Paired;
 use crate::{Outcome, Status, TracePoint};
 

@@ -1,6 +1,7 @@
 //! Tidy CSV: pure functions of plan and store, one observation per row, no clock and no host.
 
 pub(crate) mod curves;
+pub(crate) mod entry;
 pub(crate) mod expectations;
 pub(crate) mod gate;
 pub(crate) mod group;

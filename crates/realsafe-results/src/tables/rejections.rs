@@ -6,8 +6,8 @@
 
 use serde::Serialize;
 
+use super::entry::Entry;
 use super::group::{Group, Judged, Rate, Subject};
-use super::summary::Entry;
 
 /// A row of `rejections.csv`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

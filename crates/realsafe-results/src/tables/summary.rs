@@ -18,16 +18,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use realsafe_plan::Number;
 use serde::Serialize;
 
+use super::entry::Entry;
 use super::gate::Suspicion;
-use super::group::{Group, Judged, Rate, Subject};
-use crate::Shares;
+use super::group::{Judged, Rate, Subject};
 use crate::statistics::{deviation, mean, median};
-
-/// The attack of worst-case rows: a sample is broken when any attack breaks it.
-pub const WORST_CASE: &str = "worst-case";
 
 /// A row of `summary.csv`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -110,240 +106,74 @@ pub struct SummaryRow {
     pub suspect: String,
 }
 
-/// How an attacker fares among some samples.
-struct Successes {
-    /// Samples that certainly belong to them.
-    belonging: u64,
-    /// Broken ones among all that may.
-    broken: u64,
-    /// Their share; empty with errors.
-    rate: Option<f64>,
-}
-
-/// A group at one eps, with the row's place in the summary.
-pub(crate) struct Entry {
-    /// Which group; none for a worst case.
-    pub(crate) group: Option<usize>,
-    pub(crate) subject: Subject,
-    pub(crate) eps: Option<Number>,
-    pub(crate) seed: u64,
-    pub(crate) judged: Vec<Judged>,
-    is_certificate: bool,
-    cells: u64,
-    cells_expected: u64,
-    warnings: Vec<String>,
-}
-
-/// The entries of one experiment: each attack at each eps in plan order, then the worst cases. `radii` gives the eps
-/// list of a group that minimises the distance.
-pub(crate) fn entries(groups: &[Group], radii: impl Fn(&Subject) -> Vec<Number>) -> Vec<Entry> {
-    let mut entries = Vec::new();
-    for (index, group) in groups.iter().enumerate() {
-        let radii = match &group.eps {
-            Some(eps) => vec![Some(eps.clone())],
-            None => {
-                let listed = radii(&group.subject);
-                if listed.is_empty() { vec![None] } else { listed.into_iter().map(Some).collect() }
-            }
-        };
-        entries.extend(radii.into_iter().map(|eps| Entry {
-            group: Some(index),
-            subject: group.subject.clone(),
-            judged: group.judge(eps.as_ref().map_or(f64::MAX, Number::value)),
-            eps,
-            seed: group.seed,
-            is_certificate: group.is_certificate,
-            cells: group.cells,
-            cells_expected: group.cells_expected,
-            warnings: group.warnings.clone(),
-        }));
-    }
-    let worst = worst_cases(&entries);
-    entries.extend(worst);
-    entries
-}
-
-/// One entry per defended model, threat model, eps and seed: the union over its attacks, sample by sample.
-fn worst_cases(entries: &[Entry]) -> Vec<Entry> {
-    let mut worst: Vec<Entry> = Vec::new();
-    let mut places = BTreeMap::new();
-    let mut rows: Vec<BTreeMap<u32, Judged>> = Vec::new();
-    for entry in entries.iter().filter(|entry| entry.is_attack()) {
-        let Subject { model, defense, threat, .. } = &entry.subject;
-        let eps = entry.eps.as_ref().map(|eps| eps.text());
-        let place = *places.entry((model, defense, threat, eps, entry.seed)).or_insert(worst.len());
-        if place == worst.len() {
-            let subject = Subject { attack: WORST_CASE.to_owned(), ..entry.subject.clone() };
-            let (cells, cells_expected, warnings) = (0, 0, Vec::new());
-            let (eps, seed, judged) = (entry.eps.clone(), entry.seed, Vec::new());
-            let is_certificate = false;
-            worst.push(Entry {
-                group: None,
-                subject,
-                eps,
-                seed,
-                judged,
-                is_certificate,
-                cells,
-                cells_expected,
-                warnings,
-            });
-            rows.push(BTreeMap::new());
-        }
-        worst[place].cells += entry.cells;
-        worst[place].cells_expected += entry.cells_expected;
-        for judged in &entry.judged {
-            let union = |known: &mut Judged| *known = worse(known, judged);
-            rows[place].entry(judged.sample).and_modify(union).or_insert_with(|| judged.clone());
-        }
-    }
-    for (entry, rows) in worst.iter_mut().zip(rows) {
-        entry.judged = rows.into_values().collect();
-    }
-    worst
-}
-
-/// The better of two attacks on one sample, at the price of both.
-fn worse(a: &Judged, b: &Judged) -> Judged {
-    let broken = match (a.broken, b.broken) {
-        (Some(true), _) | (_, Some(true)) => Some(true),
-        (Some(false), Some(false)) => Some(false),
-        _ => None,
+/// The row of the summary.
+fn row(entry: &Entry) -> SummaryRow {
+    let robust = entry.robust_accuracy();
+    let (interval, bounds) = (robust.interval(), robust.bounds());
+    let success = entry.success_among(|_| Some(true));
+    let correct = entry.success_among(Judged::clean_answer);
+    let not_target = entry.subject.goal.has_target().then(|| entry.success_among(Judged::not_target_answer));
+    let distances = entry.distances();
+    let finite: Vec<f64> = distances.iter().copied().filter(|distance| distance.is_finite()).collect();
+    let row = SummaryRow {
+        seed: entry.seed.to_string(),
+        samples: Some(robust.total),
+        clean_accuracy: Rate::of_shares(entry.judged.iter().map(Judged::clean_share)).value(),
+        accuracy: entry.accuracy().value(),
+        robust_accuracy: robust.value(),
+        robust_accuracy_low: interval.map(|(low, _)| low),
+        robust_accuracy_high: interval.map(|(_, high)| high),
+        robust_accuracy_low_errors: bounds.map(|(low, _)| low),
+        robust_accuracy_high_errors: bounds.map(|(_, high)| high),
+        success: Some(success.broken),
+        success_rate: success.rate,
+        initially_correct: Some(correct.belonging),
+        success_initially_correct: Some(correct.broken),
+        success_rate_initially_correct: correct.rate,
+        initially_not_target: not_target.as_ref().map(|some| some.belonging),
+        success_initially_not_target: not_target.as_ref().map(|some| some.broken),
+        success_rate_initially_not_target: not_target.and_then(|some| some.rate),
+        errors: Some(robust.errors),
+        median_distance: median(&distances),
+        mean_distance: mean(&finite),
+        mean_queries: entry.mean(|judged| judged.queries),
+        mean_forwards: entry.mean(|judged| judged.forwards),
+        mean_backwards: entry.mean(|judged| judged.backwards),
+        cells: Some(entry.cells),
+        cells_expected: Some(entry.cells_expected),
+        complete: entry.is_complete(),
+        certified: entry.is_certificate,
+        warnings: entry.warnings.join("; "),
+        ..blank(entry)
     };
-    let wrong = |judged: &&Judged| judged.pred.is_some_and(|pred| pred != judged.label);
-    // Without a wrong prediction, an unknown one might have been wrong.
-    let pred = match [a, b].into_iter().find(wrong) {
-        Some(judged) => judged.pred,
-        None => a.pred.and(b.pred),
-    };
-    let shares = a.shares.zip(b.shares).map(|(a, b)| Shares {
-        correct: a.correct.min(b.correct),
-        robust: a.robust.min(b.robust),
-        ..a
-    });
-    Judged {
-        shares,
-        clean_pred: a.clean_pred.or(b.clean_pred),
-        broken,
-        pred,
-        distance: a.distance.min(b.distance),
-        queries: a.queries + b.queries,
-        forwards: a.forwards + b.forwards,
-        backwards: a.backwards + b.backwards,
-        ..a.clone()
+    if !entry.is_certificate {
+        return row;
+    }
+    // Nothing was attacked.
+    SummaryRow {
+        success: None,
+        success_rate: None,
+        success_initially_correct: None,
+        success_rate_initially_correct: None,
+        success_initially_not_target: None,
+        success_rate_initially_not_target: None,
+        ..row
     }
 }
 
-impl Entry {
-    /// Whether it is about one attack: no worst case, and no certificate.
-    pub(crate) const fn is_attack(&self) -> bool {
-        self.group.is_some() && !self.is_certificate
-    }
-
-    /// Share of samples that the attacker does not break; of a certificate, that no attacker can.
-    pub(crate) fn robust_accuracy(&self) -> Rate {
-        Rate::of_shares(self.judged.iter().map(Judged::robust_share))
-    }
-
-    /// Share of predictions on attacked images that equal the label.
-    fn accuracy(&self) -> Rate {
-        Rate::of_shares(self.judged.iter().map(Judged::correct_share))
-    }
-
-    /// How the attacker fares among the samples that may belong to some.
-    fn success_among(&self, belongs: impl Fn(&Judged) -> Option<bool>) -> Successes {
-        let possible = || self.judged.iter().filter(|judged| belongs(judged) != Some(false));
-        Successes {
-            belonging: self.judged.iter().filter(|judged| belongs(judged) == Some(true)).count() as u64,
-            broken: possible().filter(|judged| judged.broken == Some(true)).count() as u64,
-            rate: Rate::of_shares(possible().map(|judged| judged.robust_share().map(|share| 1.0 - share))).value(),
-        }
-    }
-
-    /// Whether all cells are there.
-    pub(crate) const fn is_complete(&self) -> bool {
-        self.cells == self.cells_expected
-    }
-
-    /// The distances of all samples without errors.
-    pub(crate) fn distances(&self) -> Vec<f64> {
-        self.judged.iter().filter(|judged| judged.broken.is_some()).map(|judged| judged.distance).collect()
-    }
-
-    /// Mean of something over all samples.
-    fn mean(&self, of: impl Fn(&Judged) -> u64) -> Option<f64> {
-        mean(&self.judged.iter().map(|judged| of(judged) as f64).collect::<Vec<_>>())
-    }
-
-    /// The row of the summary.
-    fn row(&self) -> SummaryRow {
-        let robust = self.robust_accuracy();
-        let (interval, bounds) = (robust.interval(), robust.bounds());
-        let success = self.success_among(|_| Some(true));
-        let correct = self.success_among(Judged::clean_answer);
-        let not_target = self.subject.goal.has_target().then(|| self.success_among(Judged::not_target_answer));
-        let distances = self.distances();
-        let finite: Vec<f64> = distances.iter().copied().filter(|distance| distance.is_finite()).collect();
-        let row = SummaryRow {
-            seed: self.seed.to_string(),
-            samples: Some(robust.total),
-            clean_accuracy: Rate::of_shares(self.judged.iter().map(Judged::clean_share)).value(),
-            accuracy: self.accuracy().value(),
-            robust_accuracy: robust.value(),
-            robust_accuracy_low: interval.map(|(low, _)| low),
-            robust_accuracy_high: interval.map(|(_, high)| high),
-            robust_accuracy_low_errors: bounds.map(|(low, _)| low),
-            robust_accuracy_high_errors: bounds.map(|(_, high)| high),
-            success: Some(success.broken),
-            success_rate: success.rate,
-            initially_correct: Some(correct.belonging),
-            success_initially_correct: Some(correct.broken),
-            success_rate_initially_correct: correct.rate,
-            initially_not_target: not_target.as_ref().map(|some| some.belonging),
-            success_initially_not_target: not_target.as_ref().map(|some| some.broken),
-            success_rate_initially_not_target: not_target.and_then(|some| some.rate),
-            errors: Some(robust.errors),
-            median_distance: median(&distances),
-            mean_distance: mean(&finite),
-            mean_queries: self.mean(|judged| judged.queries),
-            mean_forwards: self.mean(|judged| judged.forwards),
-            mean_backwards: self.mean(|judged| judged.backwards),
-            cells: Some(self.cells),
-            cells_expected: Some(self.cells_expected),
-            complete: self.is_complete(),
-            certified: self.is_certificate,
-            warnings: self.warnings.join("; "),
-            ..self.blank()
-        };
-        if !self.is_certificate {
-            return row;
-        }
-        // Nothing was attacked.
-        SummaryRow {
-            success: None,
-            success_rate: None,
-            success_initially_correct: None,
-            success_rate_initially_correct: None,
-            success_initially_not_target: None,
-            success_rate_initially_not_target: None,
-            ..row
-        }
-    }
-
-    /// A row that says only what it is about.
-    fn blank(&self) -> SummaryRow {
-        let Subject { experiment, model, defense, attack, threat, norm, goal } = self.subject.clone();
-        SummaryRow {
-            experiment,
-            model,
-            defense,
-            attack,
-            threat,
-            norm: norm.name().to_owned(),
-            goal: goal.name().to_owned(),
-            eps: self.eps.as_ref().map(|eps| eps.text().to_owned()).unwrap_or_default(),
-            ..SummaryRow::default()
-        }
+/// A row that says only what it is about.
+fn blank(entry: &Entry) -> SummaryRow {
+    let Subject { experiment, model, defense, attack, threat, norm, goal } = entry.subject.clone();
+    SummaryRow {
+        experiment,
+        model,
+        defense,
+        attack,
+        threat,
+        norm: norm.name().to_owned(),
+        goal: goal.name().to_owned(),
+        eps: entry.eps.as_ref().map(|eps| eps.text().to_owned()).unwrap_or_default(),
+        ..SummaryRow::default()
     }
 }
 
@@ -357,7 +187,7 @@ pub(crate) fn summary_rows(
     let row = |(entry, suspicions): (&Entry, &Vec<Suspicion>)| SummaryRow {
         local_optimality: entry.group.and_then(|group| optimality[group]),
         suspect: words(suspicions.iter().map(|suspicion| suspicion.check.name())),
-        ..entry.row()
+        ..row(entry)
     };
     let mut rows: Vec<SummaryRow> = entries.iter().zip(suspicions).map(row).collect();
     let mut seeds: Vec<Vec<usize>> = Vec::new();
@@ -372,7 +202,7 @@ pub(crate) fn summary_rows(
     }
     for indices in seeds.iter().filter(|indices| indices.len() > 1) {
         let of_seeds: Vec<SummaryRow> = indices.iter().map(|index| rows[*index].clone()).collect();
-        let blank = entries[indices[0]].blank();
+        let blank = blank(&entries[indices[0]]);
         rows.push(over_seeds("mean", &blank, &of_seeds, mean));
         rows.push(over_seeds("deviation", &blank, &of_seeds, deviation));
     }

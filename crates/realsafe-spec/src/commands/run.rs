@@ -104,9 +104,10 @@ impl Run {
 /// Prints a report.
 pub(crate) fn show(report: &Report, format: Format) -> Result<(), Failure> {
     match format {
-        Format::Text => print(&render(report, colours_stdout())),
-        Format::Json => print(&(report.to_json()? + "\n")),
+        Format::Text => print(&render(report, colours_stdout()))?,
+        Format::Json => print(&(report.to_json()? + "\n"))?,
     }
+    Ok(())
 }
 
 /// The exit code that a report deserves.

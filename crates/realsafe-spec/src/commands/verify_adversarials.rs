@@ -1,5 +1,6 @@
 //! `verify-adversarials`: judges images that anybody made.
 
+use std::io;
 use std::path::PathBuf;
 
 use realsafe_core::device;
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::catalogue::Components;
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::selection::Selection;
 use crate::terminal::{Format, print, print_json, table};
 
@@ -40,7 +41,7 @@ impl VerifyAdversarials {
         Ok(Exit::Done)
     }
 
-    fn show(&self, judged: &[(String, Verified)]) -> Result<(), Failure> {
+    fn show(&self, judged: &[(String, Verified)]) -> io::Result<()> {
         match self.format {
             Format::Text => {
                 let header = [

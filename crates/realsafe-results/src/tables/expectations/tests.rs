@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::fixture::{plan, record_of};
+use crate::tables::entry::entries;
 use crate::tables::group::Group;
-use crate::tables::summary::entries;
 use crate::{CellRecord, Store};
 
 #[test]

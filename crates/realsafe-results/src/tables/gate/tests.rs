@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::fixture::{plan, record, record_of_chain};
-use crate::tables::summary::entries;
+use crate::tables::entry::entries;
 use crate::{CellRecord, Store};
 
 const SAMPLES: u32 = 400;
