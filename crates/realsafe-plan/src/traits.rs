@@ -153,7 +153,7 @@ pub struct DefenseTraits {
     /// Such a defense comes first in its stack.
     pub rejects: bool,
     /// Whether it projects images onto those that a function makes of codes, and leaves the latter as they are: then an
-    /// attack can vary the codes ([`VARIABLES`]).
+    /// attack can vary the codes ([`crate::VARIABLES`]).
     pub projects: bool,
     /// Channels, height and width of what it gives for images of a shape, or why it cannot take these.
     pub output: OutputShape,
