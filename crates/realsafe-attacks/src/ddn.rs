@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use realsafe_core::projection::{l2_length, per_row};
-use realsafe_core::{Attack, AttackEntry, Batch, Gradients, Loss, Role, Stop, inventory, state};
+use realsafe_core::{Ascent, Attack, AttackEntry, Batch, Gradients, Loss, Role, Stop, inventory, state};
 use realsafe_plan::{
     Access, AttackTraits, Component, Cost, Fallback, Goal, Norm, Origin, Parameter, ParameterKind, Surrogates, Traits,
 };
@@ -71,7 +71,7 @@ impl Attack for Ddn {
     }
 
     fn step(&self, victim: &mut Self::Door, batch: &Batch, state: &mut Sphere) -> Result<(), Stop> {
-        let (logits, gradient) = victim.gradient(batch, &state.images, &*self.loss, Role::Iterate)?;
+        let Ascent { logits, gradient, .. } = victim.gradient(batch, &state.images, &*self.loss, Role::Iterate)?;
         let change = state.images.clone() - batch.images.clone();
         let adversarial = adversarial(batch, &logits);
         state.nearest.offer(&state.images, &sizes(Norm::L2, change.clone())?, &adversarial);

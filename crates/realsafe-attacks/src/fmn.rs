@@ -33,7 +33,7 @@
 
 use burn::tensor::Tensor;
 use realsafe_core::projection::{l2_length, per_row, project};
-use realsafe_core::{Attack, AttackEntry, Batch, Gradients, Margin, Role, Stop, inventory, margin, state};
+use realsafe_core::{Ascent, Attack, AttackEntry, Batch, Gradients, Margin, Role, Stop, inventory, margin, state};
 use realsafe_plan::{
     Access, AttackTraits, Component, Cost, Fallback, Goal, Norm, Origin, Parameter, ParameterKind, Surrogates, Traits,
 };
@@ -77,7 +77,7 @@ impl Attack for Fmn {
     }
 
     fn step(&self, victim: &mut Self::Door, batch: &Batch, state: &mut Ball) -> Result<(), Stop> {
-        let (logits, gradient) = victim.gradient(batch, &state.images, &Margin, Role::Iterate)?;
+        let Ascent { logits, gradient, .. } = victim.gradient(batch, &state.images, &Margin, Role::Iterate)?;
         let change = state.images.clone() - batch.images.clone();
         let distances = sizes(batch.norm, change.clone())?;
         let adversarial = adversarial(batch, &logits);

@@ -162,7 +162,7 @@ impl PriorGuided {
         }
         let part = batch.choose(&Rows::new(active.clone(), &batch.device()));
         let images = active.iter().flat_map(|&row| &climb.images()[row]).copied().collect();
-        let (_, gradients) = surrogates.surrogate_gradient(&part, &part.upload(images), &*self.climber.loss)?;
+        let gradients = surrogates.surrogate_gradient(&part, &part.upload(images), &*self.climber.loss)?;
         for (row, mut direction) in active.into_iter().zip(host_rows(read(gradients)?, part.len())) {
             if normalise(&mut direction) {
                 let lambda = if let Estimator::FixedLambda(lambda) = self.estimator { lambda } else { 0.0 };

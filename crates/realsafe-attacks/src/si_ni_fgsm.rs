@@ -55,7 +55,7 @@ impl Source for ScaledAhead {
         let mut sum = batch.images.zeros_like();
         let mut scale = 1.0;
         for _ in 0..self.copies {
-            let (_, gradient) = victim.gradient(batch, &(ahead.clone() * scale), &*momentum.loss, Role::Probe)?;
+            let gradient = victim.gradient(batch, &(ahead.clone() * scale), &*momentum.loss, Role::Probe)?.gradient;
             sum = sum + gradient * scale;
             scale *= 0.5;
         }

@@ -50,7 +50,7 @@ impl Vmi {
                 fill_ball(batch.norm, self.neighbourhood * eps, random, pixels);
             }
             let neighbours = images.clone() + batch.upload(noise.clone());
-            sum = sum + victim.gradient(batch, &neighbours, &*self.momentum.loss, Role::Probe)?.1;
+            sum = sum + victim.gradient(batch, &neighbours, &*self.momentum.loss, Role::Probe)?.gradient;
         }
         Ok(sum)
     }
@@ -68,13 +68,17 @@ impl Attack for Vmi {
         Cost::gradient(1 + self.neighbours)
     }
 
+    fn last_step_cost(&self) -> Cost {
+        Cost::gradient(1)
+    }
+
     fn start(&self, _: &mut Self::Door, batch: &Batch) -> Result<Tuned, Stop> {
         Ok(Tuned { walk: Walk::start(batch), variance: batch.images.zeros_like() })
     }
 
     fn step(&self, victim: &mut Self::Door, batch: &Batch, state: &mut Tuned) -> Result<(), Stop> {
         let images = state.walk.images().clone();
-        let (_, gradient) = victim.gradient(batch, &images, &*self.momentum.loss, Role::Iterate)?;
+        let gradient = victim.gradient(batch, &images, &*self.momentum.loss, Role::Iterate)?.gradient;
         self.momentum.advance(batch, &mut state.walk, gradient.clone() + state.variance.clone())?;
         if batch.step + 1 < self.momentum.steps() {
             state.variance = self.around(victim, batch, &images)? / self.neighbours as f64 - gradient;

@@ -69,6 +69,11 @@ pub trait Attack: Send + Sync + 'static {
     /// The most that one step asks of the victim per row.
     fn step_cost(&self) -> Cost;
 
+    /// The most that the last step asks, where that is less.
+    fn last_step_cost(&self) -> Cost {
+        self.step_cost()
+    }
+
     /// Whether every step is like any other, so that a search may shrink the ball between two of them.
     fn is_stationary(&self) -> bool {
         false

@@ -1,5 +1,8 @@
 //! What an attack is given: rows of samples, each with its own label, target, radius and random streams.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -18,7 +21,7 @@ pub struct Batch {
     pub labels: Vec<u32>,
     /// The target class of each row, where the goal has one.
     pub targets: Vec<Option<u32>>,
-    /// The radius of each row; infinite where the attack minimises the distance.
+    /// The radius of each row; infinite where the attack runs alone to minimise the distance.
     pub eps: Vec<f32>,
     /// The index of each row in the dataset.
     pub samples: Vec<u32>,
@@ -26,11 +29,12 @@ pub struct Batch {
     pub norm: Norm,
     /// The goal of the threat model.
     pub goal: Goal,
-    /// The restart, from 0.
-    pub restart: u32,
     /// The step, from 0.
     pub step: u32,
     pub(crate) seed: u64,
+    pub(crate) restart: u32,
+    /// Whether the attack drew random numbers or asked for the restart, so that another one may come to something else.
+    pub(crate) varies: Arc<AtomicBool>,
     pub(crate) slots: Vec<usize>,
 }
 
@@ -38,6 +42,12 @@ impl Batch {
     /// The number of rows.
     pub const fn len(&self) -> usize {
         self.labels.len()
+    }
+
+    /// The restart, from 0.
+    pub fn restart(&self) -> u32 {
+        self.varies.store(true, Ordering::Relaxed);
+        self.restart
     }
 
     /// Whether no row is left.
@@ -77,8 +87,9 @@ impl Batch {
 
     /// The address of that stream.
     pub fn stream_key(&self, row: usize, purpose: Purpose) -> StreamKey {
-        let (sample, restart, step) = (self.samples[row].into(), self.restart.into(), self.step.into());
-        StreamKey { seed: self.seed, purpose, sample, restart, step }
+        let restart = self.restart();
+        let (sample, step) = (self.samples[row].into(), self.step.into());
+        StreamKey { seed: self.seed, purpose, sample, restart: restart.into(), step }
     }
 
     /// An image per row, filled from the row's own stream.
@@ -107,6 +118,7 @@ impl Select for Batch {
             targets: self.targets.choose(rows),
             eps: self.eps.choose(rows),
             samples: self.samples.choose(rows),
+            varies: Arc::clone(&self.varies),
             slots: self.slots.choose(rows),
             ..*self
         }

@@ -64,7 +64,7 @@ impl DefendedModel {
         let data = TensorData::new(samples.pixels.clone(), [samples.labels.len(), channels, height, width]);
         let images = Tensor::from_data(data, device);
         let mut all = Certificates::default();
-        for piece in pieces(samples.labels.len()) {
+        for piece in pieces(samples.labels.len(), device) {
             let labels = piece.padded(&samples.labels);
             match certifier.certify(piece.cut(&images), &labels, options, &piece.draws(draws)) {
                 Ok(part) => {

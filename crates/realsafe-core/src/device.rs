@@ -1,5 +1,6 @@
 //! Devices by name: the one place that names backends.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::tensor::{Device, Tensor};
@@ -142,21 +143,67 @@ pub fn libtorch(device: &Device) -> Option<tch::Device> {
     (0..count).find(|&number| *device == Device::libtorch_cuda(number)).map(tch::Device::Cuda)
 }
 
-/// How many threads each computation may use on a device that is the processor itself. Changes no number.
+/// The numbers of rows that networks are called with, ascending; whoever has others fills them up or cuts them into pieces.
 ///
-/// `flex` takes them from the thread pool that it is called in, so that only LibTorch has to be told.
-pub fn set_threads(_threads: usize) {
-    #[cfg(feature = "tch")]
-    tch::set_num_threads(i32::try_from(_threads).unwrap_or(i32::MAX));
+/// What a row comes to must not depend on how many others there are. On `flex` it does not, whatever their number, and small pieces
+/// divide well among processors. LibTorch's kernels on processors choose their ways by the number of rows, so there is one
+/// number only. On graphics processors large ones are needed.
+pub(crate) fn row_counts(device: &Device) -> &'static [usize] {
+    match () {
+        () if *device == Device::flex() => &[8, 16, 32],
+        () if is_libtorch_on_processors(device) => &[16],
+        () => &[8, 16, 32, 64, 128],
+    }
 }
+
+/// Whether it is the processor itself that computes, on the threads that call.
+pub(crate) fn is_processor(device: &Device) -> bool {
+    *device == Device::flex() || is_libtorch_on_processors(device)
+}
+
+/// Whether LibTorch computes on processors, whose kernels mind where numbers lie in memory.
+#[cfg_attr(feature = "tch", expect(deprecated, reason = "the last release of burn with LibTorch"))]
+pub(crate) fn is_libtorch_on_processors(_device: &Device) -> bool {
+    #[cfg(feature = "tch")]
+    return *_device == Device::libtorch();
+    #[cfg(not(feature = "tch"))]
+    false
+}
+
+/// The weights of convolutions, laid out in memory as the device convolves fastest; their numbers stay.
+///
+/// LibTorch on processors takes over their layout for everything that follows from them, and is faster with channels behind height
+/// and width.
+pub fn convolution_weights<const D: usize>(weights: Tensor<D>) -> Tensor<D> {
+    if D != 4 || !is_libtorch_on_processors(&weights.device()) {
+        return weights;
+    }
+    let moved = weights.movedim(1, 3);
+    let dims = moved.dims();
+    // Through a flat tensor, because only that moves numbers in memory.
+    moved.reshape([dims.iter().product::<usize>()]).reshape::<D, _>(dims).movedim(3, 1)
+}
+
+/// Lets LibTorch compute on the threads that call it alone: how it divides a computation decides the last bits, and pieces of a
+/// batch divide better.
+pub fn compute_on_calling_threads() {
+    #[cfg(feature = "tch")]
+    tch::set_num_threads(1);
+}
+
+/// LibTorch in the version that burn is built against, and how weights are laid out for it.
+const LIBTORCH: &str = "tch/2.9.0/channels-last";
 
 /// The class of a device for cell keys: what can change the last bit of a number.
 pub fn class(name: &str, device: &Device) -> String {
     let backend = name.split(':').next().unwrap_or(name);
-    match backend {
-        "flex" | "tch" if !name.contains("cuda") => format!("{backend}/{}", instruction_set()),
+    let hardware = match backend {
+        "flex" => format!("{backend}/{}", instruction_set()),
+        "tch" if !name.contains("cuda") => format!("{LIBTORCH}/{}", instruction_set()),
+        "tch" => format!("{LIBTORCH}/{}", nvidia()),
         _ => format!("{backend}/{}", accelerator(device)),
-    }
+    };
+    format!("{hardware}/rows {:?}", row_counts(device))
 }
 
 /// The accelerator's own name and what kernels are compiled for, where its backend tells.
@@ -166,6 +213,17 @@ fn accelerator(device: &Device) -> String {
         return format!("{} {}", identity.name, identity.fingerprint);
     }
     format!("{device:?}")
+}
+
+/// The models of NVIDIA's processors in this machine, as their driver on Linux names them; LibTorch does not tell.
+fn nvidia() -> String {
+    let information = glob::glob("/proc/driver/nvidia/gpus/*/information").into_iter().flatten().flatten();
+    let model = |path| {
+        let text = std::fs::read_to_string(path).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("Model:").map(|model| model.trim().to_owned()))
+    };
+    let models: BTreeSet<String> = information.filter_map(model).collect();
+    format!("cuda {}", Vec::from_iter(models).join(", "))
 }
 
 /// The processor's architecture and the vector extensions that kernels choose between.

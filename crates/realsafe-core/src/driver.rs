@@ -12,7 +12,7 @@ use realsafe_plan::{Cost, Search, Success};
 use crate::doors::Door;
 use crate::logits::read;
 use crate::oracle::{Account, Found, Rules};
-use crate::projection::Distances;
+use crate::projection::{Distances, in_box};
 use crate::search::Bracket;
 use crate::task::{Contribution, Control, Judged, Judgement, Member, Recorded, Task, Verdict};
 use crate::{Attack, Batch, Oracle, Rows, Select, Stop};
@@ -128,7 +128,7 @@ impl<'a> Driver<'a> {
 
     /// Runs one of the attacks.
     fn contribute(&mut self, index: usize, member: Member<'a>) -> Result<Contribution, Stop> {
-        let open = self.unbroken();
+        let open = self.open();
         let spent = |driver: &Self, of: fn(&Account) -> Cost| {
             driver.oracle.accounts.iter().map(of).fold(Cost::default(), Cost::plus)
         };
@@ -149,7 +149,7 @@ impl<'a> Driver<'a> {
         for slot in open {
             let clean_error = self.is_clean_error(slot);
             let judgement = self.judgements[slot].as_mut().expect("every sample is judged");
-            if judgement.verdict == Verdict::Broken && !clean_error {
+            if judgement.verdict == Verdict::Broken && judgement.broken_by.is_none() && !clean_error {
                 judgement.broken_by = Some(index);
                 contribution.broken += 1;
             }
@@ -165,38 +165,50 @@ impl<'a> Driver<'a> {
             return self.settle(&all);
         }
         for restart in 0..self.member.restarts {
-            let slots = self.unbroken();
-            if slots.is_empty() {
+            let open: Vec<usize> = self.open();
+            if open.is_empty() {
                 break;
             }
-            let open = slots.iter().copied().filter(|&slot| !self.is_finished(slot)).collect();
-            self.restart(attack, open, restart, None)?;
-            self.settle(&slots)?;
+            let going: Vec<usize> = open.iter().copied().filter(|&slot| !self.is_finished(slot)).collect();
+            let varies = self.restart(attack, going, restart, None)?;
+            self.settle(&open)?;
+            if !varies && self.task.draws.is_none() {
+                break;
+            }
         }
         self.steps_before += self.member.restarts * attack.steps();
         Ok(())
     }
 
-    /// The samples that are not broken yet.
-    fn unbroken(&self) -> Vec<usize> {
-        let unbroken = |judgement: &Option<Judgement>| {
-            judgement.as_ref().is_none_or(|judgement| judgement.verdict == Verdict::Robust)
+    /// The samples for which there is something left to find: a first adversarial, or a nearer one.
+    fn open(&self) -> Vec<usize> {
+        let nearer = self.oracle.rules.minimises_distance;
+        let open = |(slot, judgement): (usize, &Option<Judgement>)| match judgement {
+            Some(judgement) if judgement.verdict == Verdict::Broken => nearer && !self.is_finished(slot),
+            Some(judgement) => judgement.verdict == Verdict::Robust,
+            None => true,
         };
-        (0..self.judgements.len()).filter(|&slot| unbroken(&self.judgements[slot])).collect()
+        self.judgements.iter().enumerate().filter(|each| open(*each)).map(|(slot, _)| slot).collect()
     }
 
+    /// Runs an attack once on some samples, and says whether another run may come to something else.
     fn restart<A: Attack>(
         &mut self,
         attack: &A,
         slots: Vec<usize>,
         restart: u32,
         search: Option<&Search>,
-    ) -> Result<(), Stop> {
+    ) -> Result<bool, Stop> {
         let eot = u64::from(self.member.eot);
-        let (start_cost, step_cost) = (attack.start_cost().times(eot), attack.step_cost().times(eot));
-        let payable: Vec<usize> = slots.into_iter().filter(|&slot| self.covers(slot, start_cost)).collect();
+        let cost_of = |step: u32| match step + 1 < attack.steps() {
+            true => attack.step_cost().times(eot),
+            false => attack.last_step_cost().times(eot),
+        };
+        let start_cost = attack.start_cost().times(eot);
+        let first = start_cost.plus(cost_of(0));
+        let payable: Vec<usize> = slots.into_iter().filter(|&slot| self.covers(slot, first)).collect();
         if payable.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let shrinking = search.filter(|search| matches!(search, Search::List(_)) && attack.is_stationary());
         let mut batch = self.batch(payable, restart);
@@ -208,8 +220,8 @@ impl<'a> Driver<'a> {
             if self.control.cancelled.load(Ordering::Relaxed) {
                 return Err(Stop::Cancelled);
             }
-            let goes_on = |slot: usize| !self.is_finished(slot) && self.covers(slot, step_cost);
-            let stays = |row: &usize| made[*row] < attack.steps() && goes_on(batch.slots[*row]);
+            let goes_on = |slot: usize, made: u32| !self.is_finished(slot) && self.covers(slot, cost_of(made));
+            let stays = |row: &usize| made[*row] < attack.steps() && goes_on(batch.slots[*row], made[*row]);
             let (stay, leave): (Vec<usize>, Vec<usize>) = (0..batch.len()).partition(stays);
             if !leave.is_empty() {
                 self.keep_iterates(&batch, leave, || attack.iterates(&batch, &state))?;
@@ -222,7 +234,7 @@ impl<'a> Driver<'a> {
                 made = made.choose(&rows);
             }
             batch.step = step;
-            self.oracle.allow(&batch.slots, step_cost);
+            self.oracle.allow(&batch.slots, cost_of(step));
             attack.step(A::Door::open(&mut self.oracle), &batch, &mut state)?;
             made.iter_mut().for_each(|made| *made += 1);
             let counted = self.steps_before + restart * attack.steps() + step + 1;
@@ -234,7 +246,7 @@ impl<'a> Driver<'a> {
             }
             (self.control.stepped)(batch.len());
         }
-        Ok(())
+        Ok(batch.varies.load(Ordering::Relaxed))
     }
 
     /// Whether the budget of a sample covers what the attack says that it asks for.
@@ -287,6 +299,7 @@ impl<'a> Driver<'a> {
             restart,
             step: 0,
             seed: self.task.seed,
+            varies: Arc::default(),
             slots,
         }
     }
@@ -298,7 +311,8 @@ impl<'a> Driver<'a> {
         Tensor::from_data(TensorData::new(pixels, [count, channels, height, width]), &self.device)
     }
 
-    /// Keeps the iterates of rows that leave, where no adversarial was found.
+    /// Keeps the iterates of rows that leave, where no adversarial was found: those of attacks that minimise the distance, where
+    /// they lie in the ball.
     fn keep_iterates(
         &mut self,
         batch: &Batch,
@@ -308,7 +322,7 @@ impl<'a> Driver<'a> {
         let needed = |slot: usize| match self.brackets {
             // What a smaller ball ends with is judged, whatever a larger one gave.
             Some(_) => self.success(slot).is_none(),
-            None => self.oracle.accounts[slot].found.is_none() && !self.ends_outside(),
+            None => self.oracle.accounts[slot].found.is_none(),
         };
         let open = rows.into_iter().filter(|&row| needed(batch.slots[row]));
         let rows: Vec<usize> = open.collect();
@@ -317,7 +331,10 @@ impl<'a> Driver<'a> {
         }
         let pixels = read(iterates().choose(&Rows::new(rows.clone(), &self.device)))?;
         for (row, image) in rows.iter().zip(pixels.chunks_exact(pixels.len() / rows.len())) {
-            self.last[batch.slots[*row]] = Some(image.to_vec());
+            let slot = batch.slots[*row];
+            if !self.ends_outside() || self.is_inside(slot, image) {
+                self.last[slot] = Some(image.to_vec());
+            }
         }
         Ok(())
     }
@@ -338,6 +355,12 @@ impl<'a> Driver<'a> {
             });
         }
         Ok(())
+    }
+
+    /// Whether an image lies in the box and in the ball of a sample.
+    fn is_inside(&self, slot: usize, image: &[f32]) -> bool {
+        let distance = Distances::between(self.oracle.clean(slot), image).in_norm(self.task.norm);
+        in_box(image) && distance <= self.task.norm.tolerance(self.radii[slot])
     }
 
     /// Whether an attack that minimises the distance runs in a ball, which what it ends with need not lie in.

@@ -4,8 +4,8 @@ use realsafe_plan::Ensemble;
 
 use crate::{Logits, Stop};
 
-/// The derivative of an objective with respect to logits, written row by row to the slice.
-pub(crate) type Derive<'a> = &'a mut dyn FnMut(&Logits, &mut [f32]) -> Result<(), Stop>;
+/// Gives the objective of each row of logits, and writes its derivative with respect to these to the slice, row by row.
+pub(crate) type Derive<'a> = &'a mut dyn FnMut(&Logits, &mut [f32]) -> Result<Vec<f32>, Stop>;
 
 /// The logits `[n, classes]` that some networks have together. Where each has a loss of its own there are none; their mean
 /// says what they predict.
@@ -29,24 +29,40 @@ pub(crate) fn combine(ensemble: Ensemble, parts: &[Logits]) -> Logits {
     Logits::from_values(parts[0].classes(), values)
 }
 
-/// The derivatives of an objective with respect to the logits of each network.
-pub(crate) fn cotangents(ensemble: Ensemble, parts: &[Logits], derive: Derive<'_>) -> Result<Vec<Vec<f32>>, Stop> {
+/// The mean of what several answers give for each row.
+pub(crate) fn mean(of_answers: Vec<Vec<f32>>) -> Vec<f32> {
+    let share = 1.0 / of_answers.len() as f64;
+    let sum = |mut sum: Vec<f64>, values: &Vec<f32>| {
+        sum.resize(values.len(), 0.0);
+        sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += f64::from(*value));
+        sum
+    };
+    of_answers.iter().fold(Vec::new(), sum).into_iter().map(|sum| (sum * share) as f32).collect()
+}
+
+/// The objective of each row, and its derivatives with respect to the logits of each network.
+pub(crate) fn cotangents(
+    ensemble: Ensemble,
+    parts: &[Logits],
+    derive: Derive<'_>,
+) -> Result<(Vec<f32>, Vec<Vec<f32>>), Stop> {
     let size = parts[0].values().len();
     let share = 1.0 / parts.len() as f64;
     if ensemble == Ensemble::Loss || parts.len() == 1 {
         let own = |part: &Logits| {
             let mut derivatives = vec![0.0; size];
-            derive(part, &mut derivatives)?;
+            let objective = derive(part, &mut derivatives)?;
             derivatives.iter_mut().for_each(|derivative| *derivative *= share as f32);
-            Ok(derivatives)
+            Ok((objective, derivatives))
         };
-        return parts.iter().map(own).collect();
+        let (objectives, derivatives) = parts.iter().map(own).collect::<Result<(Vec<_>, Vec<_>), Stop>>()?;
+        return Ok((mean(objectives), derivatives));
     }
     let mut derivatives = vec![0.0; size];
-    derive(&combine(ensemble, parts), &mut derivatives)?;
+    let objective = derive(&combine(ensemble, parts), &mut derivatives)?;
     if ensemble == Ensemble::Logits {
         derivatives.iter_mut().for_each(|derivative| *derivative *= share as f32);
-        return Ok(vec![derivatives; parts.len()]);
+        return Ok((objective, vec![derivatives; parts.len()]));
     }
     let own: Vec<Vec<f64>> = parts.iter().map(probabilities).collect();
     let mean = |place: usize| own.iter().map(|part| part[place]).sum::<f64>() * share;
@@ -63,7 +79,7 @@ pub(crate) fn cotangents(ensemble: Ensemble, parts: &[Logits], derive: Derive<'_
         };
         rows.flat_map(row).collect()
     };
-    Ok(own.iter().map(through).collect())
+    Ok((objective, own.iter().map(through).collect()))
 }
 
 /// The softmax of each row.
@@ -89,20 +105,16 @@ mod tests {
         for ensemble in Ensemble::ALL {
             let objective = |parts: &[Vec<f32>; 2]| {
                 let logits: Vec<Logits> = parts.iter().map(|part| Logits::from_values(3, part.clone())).collect();
-                let mut unused = [0.0; 6];
-                let mut value = |logits: &Logits| -> f32 {
-                    CrossEntropy.evaluate(logits, &labels, &targets, &mut unused).unwrap().iter().sum()
-                };
-                match ensemble {
-                    Ensemble::Loss => logits.iter().map(value).sum::<f32>() / 2.0,
-                    _ => value(&combine(ensemble, &logits)),
-                }
+                let evaluated = cotangents(ensemble, &logits, &mut |logits, derivatives| {
+                    CrossEntropy.evaluate(logits, &labels, &targets, derivatives)
+                });
+                evaluated.unwrap().0.iter().sum::<f32>()
             };
             let logits: Vec<Logits> = parts.iter().map(|part| Logits::from_values(3, part.clone())).collect();
             let found = cotangents(ensemble, &logits, &mut |logits, derivatives| {
-                CrossEntropy.evaluate(logits, &labels, &targets, derivatives).map(drop)
+                CrossEntropy.evaluate(logits, &labels, &targets, derivatives)
             });
-            let found = found.unwrap();
+            let (_, found) = found.unwrap();
             for part in 0..2 {
                 for place in 0..6 {
                     let moved = |by: f32| {

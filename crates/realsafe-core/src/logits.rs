@@ -87,15 +87,14 @@ impl Logits {
         self.rejection.truncate(rows);
     }
 
-    /// Appends the rows of another batch.
-    pub(crate) fn append(&mut self, mut other: Self) {
-        self.classes = other.classes;
-        self.values.append(&mut other.values);
-        self.rejection.append(&mut other.rejection);
-    }
-
-    pub(crate) const fn empty() -> Self {
-        Self::from_values(1, Vec::new())
+    /// The rows of several batches, one after the other.
+    pub(crate) fn concatenated(parts: impl IntoIterator<Item = Self>) -> Self {
+        let append = |mut all: Self, mut part: Self| {
+            all.values.append(&mut part.values);
+            all.rejection.append(&mut part.rejection);
+            all
+        };
+        parts.into_iter().reduce(append).unwrap_or_else(|| Self::from_values(1, Vec::new()))
     }
 }
 

@@ -5,12 +5,12 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use realsafe_plan::{Budget, Cost, Ensemble, Norm, Success};
 
-use crate::ensemble::{combine, cotangents};
+use crate::ensemble::{combine, cotangents, mean};
 use crate::logits::read;
-use crate::pieces::{Piece, PieceTape, pieces};
+use crate::pieces::{Piece, PieceTape, at_a_time, pieces, side_by_side};
 use crate::projection::{Distances, in_box};
 use crate::random::Purpose;
 use crate::{Batch, DefendedModel, Draws, Logits, Loss, Model, Rows, Select, Stop};
@@ -40,8 +40,18 @@ pub(crate) struct Found {
     pub(crate) distance: f64,
 }
 
-/// Writes the derivatives of a function of the logits of consecutive rows.
-type DeriveRows<'a> = &'a mut dyn FnMut(Range<usize>, &Logits, &mut [f32]) -> Result<(), Stop>;
+/// Gives a function of the logits of consecutive rows, and writes its derivatives.
+type DeriveRows<'a> = &'a mut dyn FnMut(Range<usize>, &Logits, &mut [f32]) -> Result<Vec<f32>, Stop>;
+
+/// What networks answer, and which way an objective rises there.
+pub struct Ascent {
+    /// The logits of each image; of a randomised victim, their means over the draws.
+    pub logits: Logits,
+    /// The objective of each image; of a randomised victim, its mean over the draws.
+    pub losses: Vec<f32>,
+    /// The gradient of the objective, `[n, channels, height, width]`.
+    pub gradient: Tensor<4>,
+}
 
 /// What is kept per sample.
 #[derive(Clone, Debug, Default)]
@@ -212,6 +222,17 @@ impl Oracle {
         images: &Tensor<4>,
         role: Role,
     ) -> Result<Logits, Stop> {
+        Ok(combine(Ensemble::Logits, &self.answers_of(network, batch, images, role)?))
+    }
+
+    /// The logits of each image, on each of the draws that an answer is the mean of.
+    pub(crate) fn answers_of(
+        &mut self,
+        network: Network,
+        batch: &Batch,
+        images: &Tensor<4>,
+        role: Role,
+    ) -> Result<Vec<Logits>, Stop> {
         let mut answers = Vec::new();
         for _ in 0..self.draws_of(network) {
             let draws = self.charge(network, &batch.slots, Cost::forward(1))?;
@@ -219,7 +240,7 @@ impl Oracle {
             self.note(network, batch, images, &logits, role)?;
             answers.push(logits);
         }
-        Ok(combine(Ensemble::Logits, &answers))
+        Ok(answers)
     }
 
     /// See [`Gradients::gradient`](crate::Gradients::gradient).
@@ -233,11 +254,11 @@ impl Oracle {
         images: &Tensor<4>,
         loss: &dyn Loss,
         role: Role,
-    ) -> Result<(Logits, Tensor<4>), Stop> {
+    ) -> Result<Ascent, Stop> {
         self.raise(&[network], batch, images, loss, role)
     }
 
-    /// The logits that networks have together, and the gradient along which a loss rises.
+    /// What networks answer together, and the way in which a loss rises.
     pub(crate) fn raise(
         &mut self,
         networks: &[Network],
@@ -245,9 +266,9 @@ impl Oracle {
         images: &Tensor<4>,
         loss: &dyn Loss,
         role: Role,
-    ) -> Result<(Logits, Tensor<4>), Stop> {
-        self.ascend(networks, batch, images, role, &mut |rows, logits, derivatives| {
-            loss.evaluate(logits, &batch.labels[rows.clone()], &batch.targets[rows], derivatives).map(drop)
+    ) -> Result<Ascent, Stop> {
+        self.ascend(networks, self.rules.ensemble, batch, images, role, &mut |rows, logits, derivatives| {
+            loss.evaluate(logits, &batch.labels[rows.clone()], &batch.targets[rows], derivatives)
         })
     }
 
@@ -256,65 +277,73 @@ impl Oracle {
         if network == Network::Victim { self.rules.eot } else { 1 }
     }
 
-    /// The logits that networks have together, and the gradient of a function of them: of a randomised victim, the means
+    /// What networks answer together, and the way in which a function of their logits rises: of a randomised victim, the means
     /// over its draws.
     pub(crate) fn ascend(
         &mut self,
         networks: &[Network],
+        ensemble: Ensemble,
         batch: &Batch,
         images: &Tensor<4>,
         role: Role,
         derive: DeriveRows<'_>,
-    ) -> Result<(Logits, Tensor<4>), Stop> {
+    ) -> Result<Ascent, Stop> {
         let draws = networks.first().map_or(1, |network| self.draws_of(*network));
-        let mut answers = Vec::new();
-        let mut sum: Option<Tensor<4>> = None;
+        let (mut answers, mut losses, mut gradients) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..draws {
-            let (logits, gradient) = self.ascend_once(networks, batch, images, role, derive)?;
-            answers.push(logits);
-            sum = Some(match sum {
-                Some(sum) => sum + gradient,
-                None => gradient,
-            });
+            let ascent = self.ascend_once(networks, ensemble, batch, images, role, derive)?;
+            answers.push(ascent.logits);
+            losses.push(ascent.losses);
+            gradients.push(ascent.gradient);
         }
-        let sum = sum.expect("at least one draw");
+        let sum = gradients.into_iter().reduce(|sum, gradient| sum + gradient).expect("at least one draw");
         let gradient = if draws == 1 { sum } else { sum / f64::from(draws) };
-        Ok((combine(Ensemble::Logits, &answers), gradient))
+        Ok(Ascent { logits: combine(Ensemble::Logits, &answers), losses: mean(losses), gradient })
     }
 
     fn ascend_once(
         &mut self,
         networks: &[Network],
+        ensemble: Ensemble,
         batch: &Batch,
         images: &Tensor<4>,
         role: Role,
         derive: DeriveRows<'_>,
-    ) -> Result<(Logits, Tensor<4>), Stop> {
+    ) -> Result<Ascent, Stop> {
         let charge = |network: &Network| self.charge(*network, &batch.slots, Cost::gradient(1));
         let draws = networks.iter().map(charge).collect::<Result<Vec<_>, Stop>>()?;
-        let ensemble = self.rules.ensemble;
-        let mut logits = Logits::empty();
-        let mut gradients = Vec::new();
-        for piece in pieces(batch.len()) {
-            let forward = |(network, draws): (&Network, &Draws)| {
-                piece.forward(self.network(*network), images, &batch.labels, draws)
+        let device = batch.device();
+        let (mut logits, mut losses, mut gradients) = (Vec::new(), Vec::new(), Vec::new());
+        // No more pieces than are computed at a time, since tapes are large.
+        for pieces in pieces(batch.len(), &device).chunks(at_a_time(&device)) {
+            let forward = |piece: Piece| {
+                let of_network = |(network, draws): (&Network, &Draws)| {
+                    piece.forward(self.network(*network), images, &batch.labels, draws)
+                };
+                let answers = networks.iter().zip(&draws).map(of_network).collect::<Result<Vec<_>, Stop>>()?;
+                Ok(answers.into_iter().unzip::<_, _, Vec<Logits>, Vec<PieceTape>>())
             };
-            let parts = networks.iter().zip(&draws).map(forward).collect::<Result<Vec<_>, Stop>>()?;
-            let (parts, tapes): (Vec<Logits>, Vec<PieceTape>) = parts.into_iter().unzip();
-            let rows = piece.start..piece.start + piece.rows;
-            let cotangents =
-                cotangents(ensemble, &parts, &mut |logits, derivatives| derive(rows.clone(), logits, derivatives))?;
-            let pulled = tapes.into_iter().zip(cotangents).map(|(tape, cotangents)| piece.pull(tape, &cotangents));
-            let sum = pulled.reduce(|sum, gradient| Ok(sum? + gradient?));
-            gradients.push(sum.expect("at least one network")?);
-            logits.append(combine(ensemble, &parts));
+            let mut open = Vec::with_capacity(pieces.len());
+            for (piece, (parts, tapes)) in pieces.iter().zip(side_by_side(pieces.to_vec(), &device, forward)?) {
+                let rows = piece.start..piece.start + piece.rows;
+                let mut derive = |logits: &Logits, derivatives: &mut [f32]| derive(rows.clone(), logits, derivatives);
+                let (of_rows, cotangents) = cotangents(ensemble, &parts, &mut derive)?;
+                losses.extend(of_rows);
+                logits.push(combine(ensemble, &parts));
+                open.push((*piece, tapes, cotangents));
+            }
+            gradients.extend(side_by_side(open, &device, |(piece, tapes, cotangents)| {
+                let pulled = tapes.into_iter().zip(cotangents).map(|(tape, cotangents)| piece.pull(tape, &cotangents));
+                pulled.reduce(|sum, gradient| Ok(sum? + gradient?)).expect("at least one network")
+            })?);
         }
+        let logits = Logits::concatenated(logits);
         for network in networks {
             self.note(*network, batch, images, &logits, role)?;
         }
         let gradient = Tensor::cat(gradients, 0);
         self.look_at_first(batch, &gradient)?;
-        Ok((logits, gradient))
+        Ok(Ascent { logits, losses, gradient })
     }
 
     /// Notes the samples whose first gradient is of no use.
@@ -350,18 +379,18 @@ impl Oracle {
         images: &Tensor<4>,
         role: Role,
     ) -> Result<(Logits, OpenTape), Stop> {
-        let mut open = OpenTape { network, slots: batch.slots.clone(), draws: Vec::new() };
+        let mut open = OpenTape { network, slots: batch.slots.clone(), device: batch.device(), draws: Vec::new() };
         let mut answers = Vec::new();
         for _ in 0..self.draws_of(network) {
             let draws = self.charge(network, &batch.slots, Cost::forward(1))?;
-            let model = self.network(network);
-            let mut logits = Logits::empty();
-            let mut tapes = Vec::new();
-            for piece in pieces(batch.len()) {
+            let (model, device) = (self.network(network), batch.device());
+            let forward = |piece: Piece| {
                 let (part, tape) = piece.forward(model, images, &batch.labels, &draws)?;
-                logits.append(part);
-                tapes.push((piece, tape));
-            }
+                Ok((part, (piece, tape)))
+            };
+            let forwarded = side_by_side(pieces(batch.len(), &device), &device, forward)?;
+            let (parts, tapes): (Vec<Logits>, Vec<_>) = forwarded.into_iter().unzip();
+            let logits = Logits::concatenated(parts);
             self.note(network, batch, images, &logits, role)?;
             answers.push(logits);
             open.draws.push(tapes);
@@ -378,11 +407,11 @@ impl Oracle {
         self.charge(tape.network, &tape.slots, Cost { backwards: count as u64, ..Cost::default() })?;
         let classes = cotangents.len() / tape.slots.len();
         let pulled = tape.draws.into_iter().map(|tapes| {
-            let pulled = tapes.into_iter().map(|(piece, tape)| {
+            let pulled = side_by_side(tapes, &tape.device, |(piece, tape): (Piece, PieceTape)| {
                 let rows = piece.start * classes..(piece.start + piece.rows) * classes;
                 piece.pull(tape, &cotangents[rows])
             });
-            Ok(Tensor::cat(pulled.collect::<Result<Vec<_>, Stop>>()?, 0))
+            Ok(Tensor::cat(pulled?, 0))
         });
         let sum: Tensor<4> = pulled.reduce(|sum, gradient| Ok(sum? + gradient?)).expect("at least one draw")?;
         Ok(if count == 1 { sum } else { sum / count as f64 })
@@ -395,8 +424,10 @@ impl Oracle {
             (Success::AnyIterate, Role::Iterate) | (Success::AnyQuery, _) => {}
         }
         let predictions = logits.predictions();
-        let open = |slot: usize| self.rules.minimises_distance || self.accounts[slot].found.is_none();
-        let rows = (0..batch.len()).filter(|&row| open(batch.slots[row]) && batch.reached(row, predictions[row]));
+        let nearest = self.rules.minimises_distance;
+        let open = |account: &Account| nearest || account.found.is_none();
+        let reached = |row: &usize| batch.reached(*row, predictions[*row]);
+        let rows = (0..batch.len()).filter(|row| open(&self.accounts[batch.slots[*row]]) && reached(row));
         let rows: Vec<usize> = rows.collect();
         if rows.is_empty() {
             return Ok(());
@@ -405,10 +436,12 @@ impl Oracle {
         for (row, image) in rows.iter().zip(pixels.chunks_exact(pixels.len() / rows.len())) {
             let slot = batch.slots[*row];
             let distance = Distances::between(self.clean(slot), image).in_norm(self.rules.norm);
-            let nearer = self.accounts[slot].found.as_ref().is_none_or(|found| distance < found.distance);
-            if in_box(image) && distance <= self.rules.norm.tolerance(batch.eps[*row].into()) && nearer {
-                let account = &mut self.accounts[slot];
-                account.first_success.get_or_insert(account.spent.queries);
+            let account = &mut self.accounts[slot];
+            let better = account.found.as_ref().is_none_or(|found| nearest && distance < found.distance);
+            if in_box(image) && distance <= self.rules.norm.tolerance(batch.eps[*row].into()) && better {
+                // What came later in the same call is paid for already.
+                let later = batch.slots[*row + 1..].iter().filter(|later| **later == slot).count();
+                account.first_success.get_or_insert(account.spent.queries - later as u64);
                 account.found = Some(Found { pixels: image.to_vec(), distance });
             }
         }
@@ -420,6 +453,7 @@ impl Oracle {
 pub struct OpenTape {
     network: Network,
     slots: Vec<usize>,
+    device: Device,
     /// The pieces of each draw.
     draws: Vec<Vec<(Piece, PieceTape)>>,
 }

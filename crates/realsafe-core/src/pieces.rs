@@ -1,21 +1,21 @@
 //! Consecutive rows that are sent to a network together, padded to a few fixed counts, so that what a backend computes for a
-//! row does not depend on how many others there are.
+//! row does not depend on how many others there are; on processors several pieces at a time, each on a thread of its own.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use realsafe_plan::ROW_COUNTS;
+use rayon::prelude::*;
 
-use crate::{DefendedModel, Draws, Logits, Model, Samples, Stop, Tape};
+use crate::{DefendedModel, Draws, Logits, Model, Samples, Stop, Tape, device};
 
 impl DefendedModel {
     /// The logits of images, without a tape, in padded pieces.
     pub(crate) fn padded_logits(&self, images: &Tensor<4>, draws: &Draws) -> Result<Logits, Stop> {
-        let mut logits = Logits::empty();
-        for piece in pieces(images.dims()[0]) {
+        let device = images.device();
+        let part = |piece: Piece| {
             let mut part = self.read(self.logits(piece.cut(images), &piece.draws(draws))?)?;
             part.truncate(piece.rows);
-            logits.append(part);
-        }
-        Ok(logits)
+            Ok(part)
+        };
+        Ok(Logits::concatenated(side_by_side(pieces(images.dims()[0], &device), &device, part)?))
     }
 
     /// Reads its logits.
@@ -113,14 +113,37 @@ pub(crate) struct PieceTape {
     rejected: Vec<Option<usize>>,
 }
 
+/// How many pieces are computed at a time: one for each thread of the processor where it is the device.
+pub(crate) fn at_a_time(device: &Device) -> usize {
+    if device::is_processor(device) { rayon::current_num_threads() } else { 1 }
+}
+
+/// Makes something of each item, on processors side by side; the first error counts.
+pub(crate) fn side_by_side<I: Send, T: Send>(
+    items: Vec<I>,
+    device: &Device,
+    make: impl Fn(I) -> Result<T, Stop> + Send + Sync,
+) -> Result<Vec<T>, Stop> {
+    if at_a_time(device) == 1 || items.len() == 1 {
+        return items.into_iter().map(make).collect();
+    }
+    // What is made first fails first, whichever thread was faster.
+    items.into_par_iter().map(make).collect::<Vec<_>>().into_iter().collect()
+}
+
+/// Splits the rows of a batch on a device into pieces.
+pub(crate) fn pieces(rows: usize, device: &Device) -> Vec<Piece> {
+    split(rows, device::row_counts(device))
+}
+
 /// Splits rows into pieces that waste fewer rows of padding than the smallest count.
-pub(crate) fn pieces(mut rows: usize) -> Vec<Piece> {
-    let smallest = ROW_COUNTS[0];
+fn split(mut rows: usize, counts: &[usize]) -> Vec<Piece> {
+    let smallest = counts[0];
     let mut pieces = Vec::new();
     let mut start = 0;
     while rows > 0 {
-        let enough = ROW_COUNTS.into_iter().find(|count| *count >= rows && count - rows < smallest);
-        let padded = enough.or_else(|| ROW_COUNTS.into_iter().rev().find(|count| *count <= rows)).unwrap_or(smallest);
+        let enough = counts.iter().find(|count| **count >= rows && *count - rows < smallest);
+        let padded = *enough.or_else(|| counts.iter().rev().find(|count| **count <= rows)).unwrap_or(&smallest);
         let taken = padded.min(rows);
         pieces.push(Piece { start, rows: taken, padded });
         start += taken;
@@ -135,16 +158,18 @@ mod tests {
 
     #[test]
     fn pieces_cover_all_rows_in_order_and_waste_little() {
-        for rows in 1..600 {
-            let pieces = pieces(rows);
+        for (counts, rows) in
+            [&[8, 16, 32][..], &[16]].into_iter().flat_map(|counts| (1..600).map(move |rows| (counts, rows)))
+        {
+            let pieces = split(rows, counts);
             let mut next = 0;
             for piece in &pieces {
                 assert_eq!(piece.start, next);
-                assert!(ROW_COUNTS.contains(&piece.padded) && piece.rows <= piece.padded);
+                assert!(counts.contains(&piece.padded) && piece.rows <= piece.padded);
                 next += piece.rows;
             }
             assert_eq!(next, rows);
-            assert!(pieces.iter().map(|piece| piece.padded - piece.rows).sum::<usize>() < ROW_COUNTS[0]);
+            assert!(pieces.iter().map(|piece| piece.padded - piece.rows).sum::<usize>() < counts[0]);
         }
     }
 }

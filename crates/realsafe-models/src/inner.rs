@@ -10,7 +10,7 @@ use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
-use realsafe_core::Draws;
+use realsafe_core::{Draws, product};
 use realsafe_plan::{Fallback, Parameter, ParameterKind, Values};
 
 use crate::layers::{convolution, fold, normalised};
@@ -232,12 +232,12 @@ impl Denoising {
         };
         let (theta, phi) = (embedded(&self.embedding_theta), embedded(&self.embedding_phi));
         let [_, channels, positions] = theta.dims();
-        let products = theta.transpose().matmul(phi);
+        let products = product(theta.transpose(), phi);
         let weights = match self.filter {
             Filter::Gaussian => softmax(products / (channels as f64).sqrt(), 2),
             _ => products / positions as f64,
         };
-        features.flatten::<3>(2, 3).matmul(weights.transpose()).reshape(shape)
+        product(features.flatten::<3>(2, 3), weights.transpose()).reshape(shape)
     }
 
     /// Folds the batch norm into the convolution.

@@ -7,6 +7,7 @@ use burn::tensor::activation::{leaky_relu, relu, silu};
 use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
 use burn::tensor::{Device, Tensor, TensorData};
+use realsafe_core::product;
 use realsafe_plan::{Fallback, Parameter, ParameterKind, Values};
 
 /// Rows that a linear layer multiplies at once.
@@ -152,7 +153,7 @@ pub(crate) fn product_by_rows(rows: Tensor<2>, weight: Tensor<2>, bias: Option<T
     let [count, features] = rows.dims();
     let filled = count.next_multiple_of(ROWS);
     let rows = if filled == count { rows } else { rows.pad([(0, filled - count), (0, 0)], 0.0) };
-    let blocks = rows.reshape([filled / ROWS, ROWS, features]).matmul(weight.unsqueeze());
+    let blocks = product(rows.reshape([filled / ROWS, ROWS, features]), weight.unsqueeze());
     let blocks = match bias {
         Some(bias) => blocks + bias.unsqueeze(),
         None => blocks,

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
-use realsafe_core::{Certificates, Certifier, Draws, Locations, Model, ProofOptions, Stop};
+use realsafe_core::{Certificates, Certifier, Draws, Locations, Model, ProofOptions, Stop, device};
 use realsafe_plan::{Norm, Values};
 
 use crate::bounds::{HALVINGS, Layer, enlarge, is_bounded, margins_between};
@@ -72,7 +72,16 @@ impl<N: Network> Evaluation<N> {
     /// It is `valid` that does it: a batch norm whose flag is in training state would take the statistics of the
     /// attacked batch, and overwrite its own, as soon as the images are on autodiff.
     pub(crate) fn new(network: &N) -> Self {
-        Self(network.valid().folded())
+        Self(network.valid().folded().map(&mut Layout))
+    }
+}
+
+/// Lays out the weights of convolutions as the device likes them.
+struct Layout;
+
+impl ModuleMapper for Layout {
+    fn map_float<const D: usize>(&mut self, weights: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        weights.map(device::convolution_weights)
     }
 }
 

@@ -6,12 +6,7 @@
 use crate::{Budget, Cell, Chosen, Component, Key, Kind, Member, Origin, ParameterKind, Search, StackLayer, Value};
 
 /// Raised when the encoding changes.
-const FORMAT: u64 = 3;
-
-/// The numbers of rows that batches are padded to, so that a row's result does not depend on its neighbours.
-///
-/// Larger batches are cut into pieces of the largest number. Part of every key.
-pub const ROW_COUNTS: [usize; 5] = [8, 16, 32, 64, 128];
+const FORMAT: u64 = 4;
 
 /// Computes the key of a cell; what the cell has in its `key` does not matter.
 pub(crate) fn key(cell: &Cell, device_class: &str) -> Key {
@@ -52,7 +47,6 @@ pub(crate) fn key(cell: &Cell, device_class: &str) -> Key {
     writer.optional(cell.threat.target.as_ref(), |writer, target| writer.text(target.name()));
     writer.count(cell.seed);
     writer.text("f32");
-    writer.counts(ROW_COUNTS.iter().map(|rows| *rows as u64));
     writer.text(device_class);
     // Last, so that victims without draws have the keys that they had before there were any.
     if let Some(draws) = cell.draws {

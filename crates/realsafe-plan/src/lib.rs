@@ -37,7 +37,6 @@ pub use experiment::{
 };
 pub use figure::{CurveAxis, Facet, Figure};
 pub use files::Environment;
-pub use key::ROW_COUNTS;
 pub use load::{load_spec, plugins_of_spec};
 pub use number::Number;
 pub use parameters::{check_component, parse_component};

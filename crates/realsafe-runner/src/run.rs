@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use realsafe_core::{Control, Stop, device, panic_message};
+use realsafe_core::{Control, Stop, panic_message};
 use realsafe_plan::{Cell, Partition, Plan};
 use realsafe_results::{CellRecord, Conflict, Journal, Put, Status, Store};
 
@@ -174,7 +174,6 @@ impl Shift<'_> {
     fn work(&self) -> Result<(), RunError> {
         let jobs = self.options.jobs.clamp(1, self.pending.len().max(1));
         let threads = (cores() / jobs).max(1);
-        device::set_threads(threads);
         std::thread::scope(|scope| {
             let workers: Vec<_> = (0..jobs).map(|worker| scope.spawn(move || self.worker(worker, threads))).collect();
             workers.into_iter().try_for_each(|worker| {

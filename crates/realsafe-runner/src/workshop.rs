@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use burn::tensor::Device;
 use realsafe_core::{
     AttackContext, Dataset, DefendedModel, Defense, Judged, Locations, Logits, Member, Model, Registry, Run, Samples,
-    Stop,
+    Stop, device,
 };
 use realsafe_plan::{AttackChoice, Cell, Chosen, Experiment, Origin, StackLayer};
 
@@ -100,6 +100,7 @@ pub struct Workshop {
 impl Workshop {
     /// An empty workshop on a device.
     pub fn new(device: &Device, registry: &Arc<Registry>, locations: &Locations) -> Self {
+        device::compute_on_calling_threads();
         Self {
             device: device.clone(),
             registry: Arc::clone(registry),

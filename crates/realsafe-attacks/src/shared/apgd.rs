@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use realsafe_core::projection::{per_row, project};
 use realsafe_core::random::Purpose;
 use realsafe_core::{
-    Attack, Batch, Gradients, HostRows, Logits, Loss, Role, Stop, fill_gaussian, fill_uniform, length,
+    Ascent, Attack, Batch, Gradients, HostRows, Loss, Role, Stop, fill_gaussian, fill_uniform, length,
 };
 use realsafe_plan::{Cost, Fallback, Norm, Parameter, ParameterKind, Values};
 
@@ -140,12 +140,6 @@ impl Apgd {
         }
         aimed
     }
-
-    /// The loss of each row.
-    fn values(&self, batch: &Batch, logits: &Logits) -> Result<Vec<f32>, Stop> {
-        let mut derivatives = vec![0.0; logits.values().len()];
-        self.loss.evaluate(logits, &batch.labels, &batch.targets, &mut derivatives)
-    }
 }
 
 /// The most that all phases cost a sample.
@@ -209,6 +203,10 @@ impl Attack for Apgd {
         Cost::gradient(1)
     }
 
+    fn last_step_cost(&self) -> Cost {
+        Cost::forward(1)
+    }
+
     fn start(&self, victim: &mut Self::Door, batch: &Batch) -> Result<Search, Stop> {
         let values = if self.targets > 0 {
             let logits = victim.scores(batch, &batch.images, Role::Probe)?;
@@ -234,14 +232,14 @@ impl Attack for Apgd {
         }
         let aimed = self.aimed(batch, state, index);
         // Nothing follows the last point of a phase along its gradient.
-        let (logits, gradient) = if step == phase.steps {
-            (victim.scores(&aimed, state.images(), Role::Iterate)?, None)
+        let (losses, gradient) = if step == phase.steps {
+            (victim.losses(&aimed, state.images(), &*self.loss, Role::Iterate)?.1, None)
         } else {
-            let (logits, gradient) = victim.gradient(&aimed, state.images(), &*self.loss, Role::Iterate)?;
-            (logits, Some(gradient))
+            let Ascent { losses, gradient, .. } =
+                victim.gradient(&aimed, state.images(), &*self.loss, Role::Iterate)?;
+            (losses, Some(gradient))
         };
-        let loss = self.values(&aimed, &logits)?;
-        state.note(loss, gradient, step == 0);
+        state.note(losses, gradient, step == 0);
         let checkpoints = checkpoints(batch.norm, phase.steps);
         if let Ok(place) = checkpoints.binary_search(&step) {
             match batch.norm {

@@ -170,7 +170,7 @@ impl Attack for Descent {
     }
 
     fn step(&self, victim: &mut Self::Door, batch: &Batch, state: &mut Iterate) -> Result<(), Stop> {
-        let (_, gradient) = victim.gradient(batch, &state.images, &*self.loss, Role::Iterate)?;
+        let gradient = victim.gradient(batch, &state.images, &*self.loss, Role::Iterate)?.gradient;
         state.images = self.step_size.advance(batch, state.images.clone(), gradient)?;
         Ok(())
     }

@@ -65,10 +65,10 @@ impl Diversity {
         loss: &dyn Loss,
     ) -> Result<Tensor<4>, Stop> {
         if self.probability == 0.0 {
-            return Ok(victim.gradient(batch, images, loss, Role::Iterate)?.1);
+            return Ok(victim.gradient(batch, images, loss, Role::Iterate)?.gradient);
         }
         let transform = self.draw(batch);
-        let (_, gradient) = victim.gradient(batch, &transform.apply(images.clone()), loss, Role::Iterate)?;
+        let gradient = victim.gradient(batch, &transform.apply(images.clone()), loss, Role::Iterate)?.gradient;
         Ok(transform.transposed(gradient))
     }
 

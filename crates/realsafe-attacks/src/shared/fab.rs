@@ -108,7 +108,7 @@ impl Fab {
 
     /// Where a row begins: at the clean image, or in restarts at a random point around it.
     fn begin(&self, batch: &Batch, row: usize, clean: &[f32]) -> Vec<f32> {
-        if batch.restart == 0 {
+        if batch.restart() == 0 {
             return clean.to_vec();
         }
         let radius = self.start_radius.unwrap_or_else(|| match (batch.eps[row], batch.norm) {

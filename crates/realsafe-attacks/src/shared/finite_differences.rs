@@ -110,9 +110,7 @@ impl Climber {
 
     /// Starts at the clean images, each of which is queried.
     pub(crate) fn start<V: Scores + ?Sized>(&self, victim: &mut V, batch: &Batch) -> Result<Climb, Stop> {
-        let logits = victim.scores(batch, &batch.images, Role::Iterate)?;
-        let mut derivatives = vec![0.0; batch.len() * logits.classes()];
-        let losses = self.loss.evaluate(&logits, &batch.labels, &batch.targets, &mut derivatives)?;
+        let (_, losses) = victim.losses(batch, &batch.images, &*self.loss, Role::Iterate)?;
         let images = host_rows(read(batch.images.clone())?, batch.len());
         Ok(Climb { images, losses, left: vec![self.queries - 1; batch.len()], sigma: vec![self.sigma; batch.len()] })
     }
@@ -216,9 +214,7 @@ pub(crate) fn ask<V: Scores + ?Sized>(
     role: Role,
 ) -> Result<(Vec<f32>, Vec<bool>), Stop> {
     let part = batch.choose(&Rows::new(owners, &batch.device()));
-    let logits = victim.scores(&part, &part.upload(points), role)?;
-    let mut derivatives = vec![0.0; part.len() * logits.classes()];
-    let losses = loss.evaluate(&logits, &part.labels, &part.targets, &mut derivatives)?;
+    let (logits, losses) = victim.losses(&part, &part.upload(points), loss, role)?;
     let reached = logits.predictions().into_iter().enumerate().map(|(row, class)| part.reached(row, class));
     Ok((losses, reached.collect()))
 }

@@ -115,7 +115,7 @@ impl Source for AtIterate {
         momentum: &Momentum,
         walk: &Walk,
     ) -> Result<Tensor<4>, Stop> {
-        Ok(victim.gradient(batch, &walk.images, &*momentum.loss, Role::Iterate)?.1)
+        Ok(victim.gradient(batch, &walk.images, &*momentum.loss, Role::Iterate)?.gradient)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Linear maps of images that treat rows and columns apart, and their transposes.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use realsafe_core::product;
 
 /// `image ↦ left · image · rightᵀ` for every channel, with matrices `[n or 1, 1, side, side]`.
 pub(crate) struct Separable {
@@ -31,11 +32,11 @@ impl Separable {
 
     /// The mapped images.
     pub(crate) fn apply(&self, images: Tensor<4>) -> Tensor<4> {
-        self.left.clone().matmul(images).matmul(self.right.clone().transpose())
+        product(product(self.left.clone(), images), self.right.clone().transpose())
     }
 
     /// The transposed map, which carries gradients back.
     pub(crate) fn transposed(&self, gradient: Tensor<4>) -> Tensor<4> {
-        self.left.clone().transpose().matmul(gradient).matmul(self.right.clone())
+        product(product(self.left.clone().transpose(), gradient), self.right.clone())
     }
 }

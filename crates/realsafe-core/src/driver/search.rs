@@ -4,7 +4,7 @@ use realsafe_plan::Search;
 
 use super::Driver;
 use crate::oracle::Found;
-use crate::projection::{Distances, in_box};
+use crate::projection::Distances;
 use crate::search::Bracket;
 use crate::{Attack, Batch, Stop};
 
@@ -16,7 +16,7 @@ impl Driver<'_> {
         for round in 0.. {
             let mut open = Vec::new();
             for slot in 0..self.radii.len() {
-                let payable = self.covers(slot, attack.start_cost()) && self.covers(slot, attack.step_cost());
+                let payable = self.covers(slot, attack.start_cost().plus(attack.step_cost()));
                 if let Some(radius) = self.next_radius(slot, search).filter(|_| payable) {
                     self.radii[slot] = radius;
                     open.push(slot);
@@ -25,10 +25,11 @@ impl Driver<'_> {
             if open.is_empty() {
                 return Ok(());
             }
-            self.restart(attack, open.clone(), round, Some(search))?;
+            let varies = self.restart(attack, open.clone(), round, Some(search))?;
             self.credit_last_iterates(&open)?;
             for slot in open {
-                let (distance, attempts) = (self.success(slot), self.member.restarts);
+                let distance = self.success(slot);
+                let attempts = if varies { self.member.restarts } else { 1 };
                 let radius = self.radii[slot];
                 let bracket = &mut self.brackets.as_mut().expect("a search has brackets")[slot];
                 match distance {
@@ -61,9 +62,8 @@ impl Driver<'_> {
         let images = self.upload(pixels.iter().map(Vec::as_slice), ended.len());
         let predictions = self.predict(&ended, &images, 0)?;
         for ((slot, pixels), prediction) in ended.into_iter().zip(pixels).zip(predictions) {
-            let distance = Distances::between(self.oracle.clean(slot), &pixels).in_norm(self.task.norm);
-            let inside = in_box(&pixels) && distance <= self.task.norm.tolerance(self.radii[slot]);
-            if inside && self.reaches(slot, prediction) {
+            if self.is_inside(slot, &pixels) && self.reaches(slot, prediction) {
+                let distance = Distances::between(self.oracle.clean(slot), &pixels).in_norm(self.task.norm);
                 let account = &mut self.oracle.accounts[slot];
                 account.first_success.get_or_insert(account.spent.queries);
                 account.found = Some(Found { pixels, distance });

@@ -5,6 +5,7 @@ use realsafe_plan::REJECTED;
 
 use super::Driver;
 use crate::logits::most_frequent;
+use crate::oracle::Account;
 use crate::projection::{Distances, in_box};
 use crate::random::Purpose;
 use crate::task::{Contribution, Judgement, Shares, Verdict};
@@ -91,8 +92,19 @@ impl Driver<'_> {
         })
     }
 
-    /// The independent pass: judges the final image of each slot anew, from its stored pixels alone.
+    /// The independent pass: judges the final image of each slot anew, from its stored pixels alone. Where nothing new came
+    /// out, what is known of a slot stays but for its costs.
     pub(super) fn settle(&mut self, slots: &[usize]) -> Result<(), Stop> {
+        let is_new = |slot: &&usize| {
+            self.judgements[**slot].is_none()
+                || self.last[**slot].is_some()
+                || self.oracle.accounts[**slot].found.is_some()
+        };
+        let (slots, same): (Vec<usize>, Vec<usize>) = slots.iter().partition(is_new);
+        same.into_iter().for_each(|slot| self.keep_judgement(slot));
+        if slots.is_empty() {
+            return Ok(());
+        }
         let finals: Vec<Vec<f32>> = slots.iter().map(|&slot| self.final_pixels(slot)).collect();
         let images = self.upload(finals.iter().map(Vec::as_slice), finals.len());
         let draws = u64::from(self.task.draws.unwrap_or(1));
@@ -100,7 +112,7 @@ impl Driver<'_> {
             *made += 1;
             u64::from(*made) * draws
         });
-        let answers = self.answers(slots, &images, first_draw)?;
+        let answers = self.answers(&slots, &images, first_draw)?;
         for ((&slot, pixels), answer) in slots.iter().zip(finals).zip(answers) {
             let Answer { prediction, reached, shares } = answer;
             let account = &self.oracle.accounts[slot];
@@ -123,12 +135,17 @@ impl Driver<'_> {
             let first_success = account.first_success.or((verdict == Verdict::Broken).then_some(spent.queries));
             let failed_at = self.brackets.as_ref().map(|brackets| brackets[slot].low);
             let candidate_of = self.task.draws.map(|_| self.place);
-            let robust = |judgement: &Judgement| judgement.shares.map_or(0.0, |shares| shares.robust);
-            let better = |known: &&mut Judgement| {
-                verdict != Verdict::Invalid && shares.is_some_and(|shares| robust(known) <= shares.robust)
+            let is_better = |known: &Judgement| match (known.shares, shares) {
+                (Some(known), Some(shares)) => verdict != Verdict::Invalid && known.robust <= shares.robust,
+                _ => {
+                    self.task.eps.is_none() && known.verdict == Verdict::Broken && {
+                        let distance = |distances: &Distances| distances.in_norm(self.task.norm);
+                        verdict != Verdict::Broken || distance(&known.distances) < distance(&distances)
+                    }
+                }
             };
-            if let Some(known) = self.judgements[slot].as_mut().filter(better) {
-                (known.spent, known.surrogates) = (spent, surrogates);
+            if self.judgements[slot].as_ref().is_some_and(is_better) {
+                self.keep_judgement(slot);
                 continue;
             }
             self.judgements[slot] = Some(Judgement {
@@ -145,6 +162,13 @@ impl Driver<'_> {
             });
         }
         Ok(())
+    }
+
+    /// Lets the judgement of a slot stand, and brings its costs up to date.
+    fn keep_judgement(&mut self, slot: usize) {
+        let Account { spent, surrogates, .. } = self.oracle.accounts[slot];
+        let judgement = self.judgements[slot].as_mut().expect("it is judged");
+        (judgement.spent, judgement.surrogates) = (spent, surrogates);
     }
 
     /// The adversarial that was found, else the last iterate, else the clean image.

@@ -1,9 +1,9 @@
 //! Softmax cross-entropy: minus the logarithm of the probability of the class.
 //!
 //! ## What it does
-//! Raises `log Σ exp(logits) − logit` of the label, or lowers that of the target. It is computed in double precision, and
-//! the derivative for the class as minus the sum of the other probabilities: a model that is certain still
-//! gives a gradient, where `p − 1` would round to zero.
+//! Raises `log Σ exp(logits) − logit` of the label, or lowers that of the target. It is computed in double precision from the
+//! weights of the other classes: a model that is certain still has a loss, and a gradient, where `log p` and `p − 1` would round
+//! to zero.
 
 use realsafe_plan::{Component, LossTraits, Origin, Traits};
 
@@ -27,22 +27,25 @@ impl Loss for CrossEntropy {
 }
 
 fn row(logits: &[f32], class: usize, derivative: &mut [f32]) -> f32 {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let weights: Vec<f64> = logits.iter().map(|logit| f64::from(logit - largest).exp()).collect();
+    let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    let weights: Vec<f64> = logits.iter().map(|logit| (f64::from(*logit) - largest).exp()).collect();
     let total: f64 = weights.iter().sum();
     let others: f64 = weights.iter().enumerate().filter(|(other, _)| *other != class).map(|(_, weight)| weight).sum();
     for (derivative, weight) in derivative.iter_mut().zip(&weights) {
         *derivative = (weight / total) as f32;
     }
     derivative[class] = -(others / total) as f32;
-    (total.ln() - f64::from(logits[class] - largest)) as f32
+    if weights[class] == 1.0 {
+        return others.ln_1p() as f32;
+    }
+    (total.ln() - (f64::from(logits[class]) - largest)) as f32
 }
 
 inventory::submit! {
     LossEntry {
         component: Component {
             id: "cross-entropy",
-            revision: 1,
+            revision: 2,
             origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("cross_entropy.rs"),
             parameters: &[],
@@ -58,9 +61,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn certainty_keeps_a_gradient() {
+    fn certainty_keeps_a_loss_and_a_gradient() {
         let mut derivative = [0.0; 2];
-        row(&[50.0, 0.0], 0, &mut derivative);
+        let loss = row(&[50.0, 0.0], 0, &mut derivative);
+        assert!((loss / (-50.0_f32).exp() - 1.0).abs() < 1e-6);
         assert!(derivative[0] < 0.0 && derivative[1] > 0.0);
     }
 }

@@ -2,6 +2,7 @@
 //! exact, and rows do not influence each other.
 
 use burn::tensor::{Tensor, TensorData};
+use realsafe_core::product;
 use realsafe_plan::{Fallback, Parameter, ParameterKind, Values};
 
 /// The interpolation of a resized image.
@@ -95,7 +96,7 @@ pub(crate) fn resample(
         let weights = TensorData::new(weights, [rows, 1, output[axis], input]);
         Tensor::<4>::from_data(weights, &device).expand([rows, channels, output[axis], input])
     };
-    let seen = matrices(0, height).matmul(images).matmul(matrices(1, width).swap_dims(2, 3));
+    let seen = product(product(matrices(0, height), images), matrices(1, width).swap_dims(2, 3));
     let mut around = vec![fill; rows * output[0] * output[1]];
     for (window, around) in windows.iter().zip(around.chunks_exact_mut(output[0] * output[1])) {
         let [vertical, horizontal] = window;

@@ -23,7 +23,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
 use burn::tensor::{Device, Tensor, TensorData};
-use realsafe_core::{ModelEntry, TrainableEntry, inventory};
+use realsafe_core::{ModelEntry, TrainableEntry, inventory, product};
 use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
 use crate::inner::Randomness;
@@ -125,7 +125,7 @@ fn resized(images: Tensor<4>, size: usize) -> Tensor<4> {
     let device = images.device();
     let rows = interpolation(height, size, &device);
     let columns = interpolation(width, size, &device).transpose();
-    rows.unsqueeze::<4>().matmul(images).matmul(columns.unsqueeze::<4>())
+    product(product(rows.unsqueeze::<4>(), images), columns.unsqueeze::<4>())
 }
 
 /// The matrix `[to, from]` of a linear interpolation between samples whose centres lie at half integers.

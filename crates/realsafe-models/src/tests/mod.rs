@@ -67,8 +67,12 @@ fn optimizer() -> ModuleOptimizer {
 }
 
 fn untrained(id: &str, table: &str) -> Box<dyn Trainable> {
+    untrained_on(&Device::flex(), id, table)
+}
+
+fn untrained_on(device: &Device, id: &str, table: &str) -> Box<dyn Trainable> {
     let entry = TrainableEntry::find(id).expect("it can be trained");
-    (entry.build)(&values(id, table), optimizer(), 1, &Device::flex()).unwrap()
+    (entry.build)(&values(id, table), optimizer(), 1, device).unwrap()
 }
 
 /// Deterministic noise in `[0, 1]` of the shape that a network takes.

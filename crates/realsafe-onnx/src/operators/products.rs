@@ -23,7 +23,7 @@ fn by_rows(rows: Tensor<2>, matrix: Tensor<2>, images: usize) -> Tensor<2> {
     let block = BLOCKS.into_iter().find(|block| *block <= each).unwrap_or(BLOCKS[BLOCKS.len() - 1]);
     let filled = count.next_multiple_of(block);
     let rows = if filled == count { rows } else { rows.pad([(0, filled - count), (0, 0)], 0.0) };
-    let products = rows.reshape([filled / block, block, features]).matmul(matrix.unsqueeze());
+    let products = realsafe_core::product(rows.reshape([filled / block, block, features]), matrix.unsqueeze());
     let products = products.reshape([filled, outputs]);
     if filled == count { products } else { products.narrow(0, 0, count) }
 }
@@ -53,7 +53,7 @@ fn product(a: Dense, b: Dense, images: usize) -> Result<Dense, String> {
     }
     shape.extend([*height, *width]);
     check_rank(&shape)?;
-    Ok(Dense::new(a.tensor.matmul(b.tensor), shape.len()))
+    Ok(Dense::new(realsafe_core::product(a.tensor, b.tensor), shape.len()))
 }
 
 pub(super) fn matmul(call: &Call<'_>) -> Results {

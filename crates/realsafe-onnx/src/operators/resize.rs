@@ -1,6 +1,7 @@
 //! Resizing, as a product with a matrix of weights along each axis.
 
 use burn::tensor::{Tensor, TensorData};
+use realsafe_core::product;
 
 use super::{Call, axis};
 use crate::dense::RANK;
@@ -60,7 +61,7 @@ pub(super) fn resize(call: &Call<'_>) -> Result<Vec<Value>, String> {
         let matrix = Tensor::<2>::from_data(TensorData::new(weights, [shape[along], size]), call.device).unsqueeze();
         let dense = value.dense(call.device);
         let (along, last) = (dense.axis(along), RANK - 1);
-        value = dense.map(|x| x.swap_dims(along, last).matmul(matrix).swap_dims(along, last)).into();
+        value = dense.map(|x| product(x.swap_dims(along, last), matrix).swap_dims(along, last)).into();
     }
     Ok(vec![value])
 }

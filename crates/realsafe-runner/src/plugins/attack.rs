@@ -73,7 +73,7 @@ impl PluginAttack {
             targets: &numbers(&batch.targets),
             eps: &batch.eps,
             samples: &batch.samples,
-            restart: batch.restart,
+            restart: batch.restart(),
             step: batch.step,
         };
         let mut questions = Questions::new(oracle, batch, &self.losses);

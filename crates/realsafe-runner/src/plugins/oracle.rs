@@ -129,7 +129,7 @@ impl Callbacks for Questions<'_> {
             }
         };
         let answer = self.oracle.gradient_of(network, &batch, &upload(&batch, images), loss, role(number));
-        let answer = answer.and_then(|(logits, gradient)| Ok((logits.values().to_vec(), read(gradient)?)));
+        let answer = answer.and_then(|ascent| Ok((ascent.logits.values().to_vec(), read(ascent.gradient)?)));
         answer.map_err(|stop| self.refuse(stop))
     }
 
