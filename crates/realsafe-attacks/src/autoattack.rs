@@ -17,7 +17,8 @@
 //! White-box gradients; linf, l2 and l1; untargeted.
 //!
 //! ## Cost
-//! Per sample that stays robust under `standard`, at most 1,900 gradients and 5,900 further forward passes with 10 classes.
+//! Per sample that stays robust under `standard`, at most 1,900 gradients and 5,912 further forward passes with 10 classes; `plan` says what
+//! the other versions cost.
 //!
 //! ## References
 //! Croce, Hein: Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free Attacks, ICML 2020

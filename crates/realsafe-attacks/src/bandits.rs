@@ -157,7 +157,7 @@ inventory::submit! {
                     kind: ParameterKind::Number { minimum: 1e-6, maximum: 1e3 },
                     unit: "length of the change of the guess",
                     fallback: Fallback::Unset,
-                    documentation: "How far the two guesses of an iteration are apart; unset it is 1 for linf, 0.01 for l2.",
+                    documentation: "How far each of the two guesses of an iteration is from the one between; unset it is 1 for linf, 0.01 for l2.",
                 },
                 Parameter {
                     name: "fd-eta",

@@ -2,7 +2,7 @@
 //!
 //! ## What it does
 //! First looks for a start: images of uniform noise, then images of the same dataset, in an order of the sample's own,
-//! until one fulfils the goal; with a target the images of its class come first. Ten bisections of the line to the clean image bring it near
+//! until one fulfils the goal; with the goal `targeted` images of the target come first. Ten bisections of the line to the clean image bring it near
 //! the boundary. Then, each query draws a Gaussian direction from the current adversarial at
 //! distance d, removes its part along the line to the clean image, scales it to spherical-step · d, goes back to the sphere of
 //! radius d, moves source-step · d towards the clean image, and keeps the candidate if it is adversarial. For every fifth direction the point
@@ -189,7 +189,7 @@ inventory::submit! {
     AttackEntry {
         component: Component {
             id: "boundary",
-            revision: 2,
+            revision: 3,
             origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("boundary.rs"),
             parameters: &[

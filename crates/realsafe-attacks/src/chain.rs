@@ -1,9 +1,9 @@
 //! Chain of attacks: each member gets what the ones before did not break.
 //!
 //! ## What it does
-//! Runs its members in order. A member starts from the clean images of the samples that are still robust, with random
-//! streams of its own; what it breaks is credited to it. The report says of every member how many samples it got, how many
-//! it broke, what it spent, and what accuracy it left.
+//! Runs its members in order. A member starts from the clean images of the samples that are still robust, and draws what it
+//! would draw alone; what it breaks is credited to it. The report says of every member how many samples it got, how many it
+//! broke, what it spent, and what accuracy it left.
 //!
 //! `members` is a list of attacks with their parameters, each with `restarts` and `eot` where needed; or a table of such
 //! lists by norm. Members that minimise the distance run at the radius of the threat model, and stop at their first

@@ -2,7 +2,7 @@
 //!
 //! ## What it does
 //! First looks for a start: images of uniform noise, then images of the same dataset, in an order of the sample's own,
-//! until one fulfils the goal; with a target the images of its class come first. Ten bisections of the line to the clean image bring it near
+//! until one fulfils the goal; with the goal `targeted` images of the target come first. Ten bisections of the line to the clean image bring it near
 //! the boundary. Then, from the current adversarial at distance d, each query
 //!
 //! 1. chooses a twentieth of the coordinates without replacement, with probabilities in proportion to their variances C, and draws
@@ -83,6 +83,19 @@ impl Strategist {
     }
 }
 
+impl Strategist {
+    /// Keeps the variances in the range of single precision; nothing depends on their common scale.
+    fn rescale(&mut self) {
+        let largest = self.covariance.iter().copied().fold(0.0, f32::max);
+        if largest < 1e-12 {
+            self.covariance
+                .iter_mut()
+                .for_each(|covariance| *covariance = (*covariance / largest).max(f32::MIN_POSITIVE));
+            self.path.iter_mut().for_each(|path| *path /= largest.sqrt());
+        }
+    }
+}
+
 impl Walker for Strategist {
     type Settings = Evolutionary;
 
@@ -133,6 +146,7 @@ impl Walker for Strategist {
                 *path = decay * *path + fresh * mutation;
                 *covariance = (1.0 - rate) * *covariance + rate * *path * *path;
             }
+            self.rescale();
         }
         self.tried += 1;
         self.succeeded += u32::from(adversarial);
@@ -199,7 +213,7 @@ inventory::submit! {
     AttackEntry {
         component: Component {
             id: "evolutionary",
-            revision: 1,
+            revision: 2,
             origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("evolutionary.rs"),
             parameters: &[

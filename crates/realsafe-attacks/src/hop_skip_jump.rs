@@ -2,7 +2,7 @@
 //!
 //! ## What it does
 //! First looks for a start: images of uniform noise, then images of the same dataset, in an order of the sample's own,
-//! until one fulfils the goal; with a target the images of its class come first. Then repeats, in round t from 1:
+//! until one fulfils the goal; with the goal `targeted` images of the target come first. Then repeats, in round t from 1:
 //!
 //! 1. Bisection towards the clean image, until the boundary is known to a share θ of the distance: along the line for l2, by
 //!    clipping the change for linf. θ is gamma / n^1.5, n the number of pixel values, and no less than single precision resolves.
@@ -12,6 +12,7 @@
 //! 3. A step along the unit gradient (l2) or its sign (linf), of the distance over √t, halved until the image is adversarial.
 //!    After 30 halvings the point stays where it is.
 //!
+//! The distance in δ is that after the bisection, where the authors' program takes the one before it.
 //! The nearest adversarial of all queries is the result. Looking for the start is charged like everything else.
 //! For linf the paper has θ = gamma / n² and δ = gamma / n times the distance, √n less of both. But a change of every pixel value by the distance is √n
 //! times as long in l2, in which δ is measured: with the paper's δ probes are so near that rounding decides on them, and its θ takes more queries.
@@ -219,7 +220,7 @@ inventory::submit! {
     AttackEntry {
         component: Component {
             id: "hop-skip-jump",
-            revision: 1,
+            revision: 2,
             origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("hop_skip_jump.rs"),
             parameters: &[

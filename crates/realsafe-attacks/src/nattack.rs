@@ -16,7 +16,8 @@
 //! Scores (logits); linf and l2; untargeted, targeted and targeted-misclassify.
 //!
 //! ## Cost
-//! One forward pass per query: samples-per-draw + 1 per draw.
+//! One forward pass per query: samples-per-draw + 1 per draw; a `budget` of the spec ends a sample where it does not cover
+//! one.
 //!
 //! ## References
 //! Li, Li, Wang, Zhang, Gong: NATTACK: Learning the Distributions of Adversarial Examples for an Improved Black-Box Attack on

@@ -8,8 +8,8 @@
 //! its unit vector (l2), back into the ball and the box. With dimension-reduction, u is drawn on a coarse grid and every pixel has
 //! the value of its cell.
 //!
-//! The learning rate falls on a plateau: where the mean loss of a draw is lower than it was plateau-length draws
-//! before, it is halved, down to minimum-learning-rate, and the comparison starts afresh.
+//! The learning rate falls on a plateau: where the mean loss of a draw is lower than that of the first of the last
+//! plateau-length draws, it is halved, down to minimum-learning-rate, and the comparison starts afresh.
 //!
 //! The iterate after each draw is queried, which tells whether it is adversarial, and the query is counted; RealSafe does not
 //! count it. The last draw takes as many points as are still paid for. Points may leave the box by the noise, as in the authors'
@@ -19,7 +19,8 @@
 //! Scores (logits); linf and l2; untargeted, targeted and targeted-misclassify.
 //!
 //! ## Cost
-//! One forward pass per query: samples-per-draw + 1 per draw.
+//! One forward pass per query: samples-per-draw + 1 per draw; a `budget` of the spec ends a sample where it does not cover
+//! one.
 //!
 //! ## References
 //! Ilyas, Engstrom, Athalye, Lin: Black-box Adversarial Attacks with Limited Queries and Information, ICML 2018

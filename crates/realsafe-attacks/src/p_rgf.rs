@@ -20,8 +20,8 @@
 //! most images and does not break some at all.
 //!
 //! Beyond the authors' code: averaging takes the rise along v from the slope that α is made of, and saves that query; a
-//! difference of exactly zero doubles σ for what follows instead of being asked for again; where the surrogates' gradient is
-//! zero the iteration is one of `rgf`.
+//! sample all of whose differences are exactly zero has twice the σ from then on, where theirs asks again; where the surrogates'
+//! gradient is zero the iteration is one of `rgf`.
 //!
 //! ## Threat model
 //! Scores (logits) of the victim and gradients of surrogates; linf and l2; untargeted, targeted and targeted-misclassify.
@@ -134,7 +134,7 @@ impl Attack for PriorGuided {
         let mut streams: Vec<_> = (0..batch.len()).map(|row| batch.stream(row, Purpose::Step)).collect();
         if self.estimator.measures_alpha() {
             if batch.step == 3 || batch.step.is_multiple_of(10) {
-                self.measure_length(victim, batch, state, &mut streams)?;
+                self.measure_length(victim, batch, state, &priors, &mut streams)?;
             }
             self.measure_alpha(victim, batch, state, &mut priors)?;
         }
@@ -179,10 +179,15 @@ impl PriorGuided {
         victim: &mut dyn ScoresAndSurrogates,
         batch: &Batch,
         state: &mut Guided,
+        priors: &[Option<Prior>],
         streams: &mut [ChaCha8Rng],
     ) -> Result<(), Stop> {
         let everywhere = Grid::fine(batch.shape());
-        let wanted: Vec<u64> = (0..batch.len()).map(|row| state.climb.affordable(row, LENGTH_DIRECTIONS)).collect();
+        let wanted = |(row, prior): (usize, &Option<Prior>)| match prior {
+            Some(_) => state.climb.affordable(row, LENGTH_DIRECTIONS),
+            None => 0,
+        };
+        let wanted: Vec<u64> = priors.iter().enumerate().map(wanted).collect();
         let mut squares = vec![0.0; batch.len()];
         self.climber.probe(
             victim,

@@ -3,12 +3,13 @@
 //! ## What it does
 //! Looks at images `clip(clean + r · s)` with a sign per pixel value in s, and for the signs whose smallest adversarial radius r is
 //! least. A start is s of all plus (white at radius 1), then of all minus (black), then the signs towards images of the same dataset, in an order of the
-//! sample's own, until the image at radius 1 fulfils the goal; with a target the images of its class come first. Bisection gives its radius, to
+//! sample's own, until the image at radius 1 fulfils the goal; with the goal `targeted` images of the target come first. Bisection gives its radius, to
 //! search-tolerance.
 //!
 //! Then the signs of one block after the other are flipped: of all pixel values, of each half, of each quarter and so on down to
-//! single ones, in the order of channels, rows and columns; from there on single ones again. A flip is kept if the image is adversarial at a radius that is smaller
-//! than the best by search-tolerance, and bisection between 0 and there gives the new radius.
+//! single ones, in the order of channels, rows and columns; from there on single ones again, until none of them helps. A flip is
+//! kept if the image is adversarial at a radius that is smaller than the best by search-tolerance, and bisection between 0 and
+//! there gives the new radius.
 //!
 //! The authors' code queries at the best radius itself, so that a bisection follows on each flip that gains next to nothing. It starts with
 //! all plus only, keeps flipping until the image at radius 1 is adversarial, and knows no targets.
@@ -48,6 +49,8 @@ struct Ray {
     level: u32,
     /// The block that is tried.
     block: Range<usize>,
+    /// How many single pixel values were flipped in vain, one after the other.
+    vain: usize,
     stage: Stage,
 }
 
@@ -104,7 +107,7 @@ impl Walker for Ray {
     fn begin(_: &Rays, _: Norm, clean: &Arc<[f32]>, start: Vec<f32>) -> Self {
         let signs = start.into_iter().map(|pixel| if pixel > 0.5 { 1.0 } else { -1.0 }).collect();
         let stage = Stage::Bisect { low: 0.0 };
-        Self { clean: Arc::clone(clean), signs, radius: 1.0, level: 0, block: 0..0, stage }
+        Self { clean: Arc::clone(clean), signs, radius: 1.0, level: 0, block: 0..0, vain: 0, stage }
     }
 
     fn ask(&mut self, settings: &Rays, _: &mut ChaCha8Rng) -> Vec<f32> {
@@ -118,10 +121,12 @@ impl Walker for Ray {
         let at = self.at(settings);
         match (self.stage, adversarial) {
             (Stage::Flip, true) => {
+                self.vain = 0;
                 self.radius = at;
                 self.bisect(settings, 0.0);
             }
             (Stage::Flip, false) => {
+                self.vain += usize::from(self.block.len() == 1);
                 self.flip();
                 self.next_block();
             }
@@ -132,13 +137,17 @@ impl Walker for Ray {
             (Stage::Bisect { .. }, false) => self.bisect(settings, at),
         }
     }
+
+    fn has_ended(&self, settings: &Rays) -> bool {
+        self.radius <= settings.search_tolerance || self.vain == self.clean.len()
+    }
 }
 
 inventory::submit! {
     AttackEntry {
         component: Component {
             id: "rays",
-            revision: 1,
+            revision: 2,
             origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("rays.rs"),
             parameters: &[

@@ -3,13 +3,13 @@
 //! ## What it does
 //! With f the loss that the attacker raises, an iteration draws q random unit vectors u (`directions`), measures the slopes
 //! `(f(x + σ u) − f(x)) / σ`, and steps along `Σ slope · u`: along its sign (linf) or its unit vector (l2), by
-//! step-size-relative · eps, back into the ball and the box. The new iterate is queried, which tells whether it is
+//! step-size-share · eps, back into the ball and the box. The new iterate is queried, which tells whether it is
 //! adversarial and is the `f(x)` of the next iteration; the first query is the clean image.
 //!
 //! With `data-prior`, u is constant on the cells of a coarse grid (RGF_D): gradients of images are smooth. That helps on
 //! large images; on CIFAR-10, where the grid has 5 × 5 cells, it needs more queries than it saves.
 //!
-//! Where all differences of an iteration are exactly zero, σ doubles for that sample and no step is made. The last iteration
+//! Where all differences of an iteration are exactly zero, σ doubles for that sample, for good, and no step is made. The last iteration
 //! uses as many directions as are still paid for. Points at which slopes are measured may leave the box by σ, as in the
 //! authors' code; iterates never do.
 //!

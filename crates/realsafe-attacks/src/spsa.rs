@@ -16,7 +16,8 @@
 //! Scores (logits); linf and l2; untargeted, targeted and targeted-misclassify.
 //!
 //! ## Cost
-//! One forward pass per query: samples-per-draw + 1 per draw.
+//! One forward pass per query: samples-per-draw + 1 per draw; a `budget` of the spec ends a sample where it does not cover
+//! one.
 //!
 //! ## References
 //! Uesato, O'Donoghue, van den Oord, Kohli: Adversarial Risk and the Dangers of Evaluating Against Weak Attacks, ICML 2018

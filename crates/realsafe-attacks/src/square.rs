@@ -1,12 +1,14 @@
 //! Square attack (linf, l2 and l1): random search over square windows, from scores alone.
 //!
 //! ## What it does
-//! Each query changes one square window of the best image so far, and the change is kept when the margin of the label
-//! falls (or that of the target rises) or the goal is reached. The share of the image that a window covers starts at
-//! initial-share and is halved after queries 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000.
+//! Each query changes one square window of the best image so far, and the change is kept when the loss rises or the goal is
+//! reached. The share of the image that a window covers starts at initial-share and is halved after queries 10, 50, 200, 500,
+//! 1000, 2000, 4000, 6000 and 8000; these are the numbers of candidates, the first image included. The authors raise the margin
+//! of the label and, with a target, its cross-entropy (`loss = "cross-entropy"`).
 //!
 //! For linf it starts with vertical stripes of ±eps, one sign per column and channel. A query recolours the window with one sign
-//! per channel and clips to the ball and the box.
+//! per channel and clips to the ball and the box; signs that would change nothing are drawn again, as in the paper's code but not
+//! in AutoAttack's.
 //!
 //! For l2 and l1 it starts with a grid of bumps, five along the shorter side, one sign per bump and channel. A bump is
 //! two stacks of centred rectangles side by side, one up and one down, whose layers fall with the square (l2) or the fourth
@@ -35,24 +37,29 @@ use burn::tensor::Tensor;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use realsafe_core::random::Purpose;
-use realsafe_core::{Attack, AttackEntry, Batch, Logits, Role, Scores, Stop, inventory, margin, read, state};
+use realsafe_core::{Attack, AttackEntry, Batch, Loss, Role, Scores, Stop, inventory, read, state};
 use realsafe_plan::{
     Access, AttackTraits, Component, Cost, Fallback, Goal, Norm, Origin, Parameter, ParameterKind, Surrogates, Traits,
 };
 
 use crate::shared::bumps;
+use crate::shared::population::MARGIN;
+
+/// How often signs are drawn that may change nothing: at corners of the box there are no others.
+const REDRAWS: u32 = 32;
 
 struct Square {
     queries: u64,
     initial_share: f64,
     rescale_schedule: bool,
+    loss: Arc<dyn Loss>,
 }
 
 state! {
     struct Search {
         clean: Vec<Arc<[f32]>>,
         best: Vec<Vec<f32>>,
-        /// What is lowered: the margin of the label, or minus that of the target.
+        /// What is raised.
         loss: Vec<f32>,
     }
 }
@@ -101,8 +108,8 @@ impl Attack for Square {
             }
         };
         let best: Vec<Vec<f32>> = clean.iter().enumerate().map(first).collect();
-        let logits = victim.scores(batch, &batch.upload(best.concat()), Role::Iterate)?;
-        Ok(Search { clean, best, loss: losses(batch, &logits) })
+        let (_, loss) = victim.losses(batch, &batch.upload(best.concat()), &*self.loss, Role::Iterate)?;
+        Ok(Search { clean, best, loss })
     }
 
     fn step(&self, victim: &mut Self::Door, batch: &Batch, state: &mut Search) -> Result<(), Stop> {
@@ -119,10 +126,13 @@ impl Attack for Square {
             }
         };
         let candidates: Vec<Vec<f32>> = state.best.iter().enumerate().map(candidate).collect();
-        let logits = victim.scores(batch, &batch.upload(candidates.concat()), Role::Iterate)?;
+        let images = batch.upload(candidates.concat());
+        let (logits, losses) = victim.losses(batch, &images, &*self.loss, Role::Iterate)?;
         let predictions = logits.predictions();
-        for (row, (candidate, loss)) in candidates.into_iter().zip(losses(batch, &logits)).enumerate() {
-            if loss < state.loss[row] || batch.reached(row, predictions[row]) {
+        for (row, (candidate, loss)) in candidates.into_iter().zip(losses).enumerate() {
+            // What is not a number is worse than any other.
+            let rises = loss > state.loss[row] || state.loss[row].is_nan();
+            if rises || batch.reached(row, predictions[row]) {
                 state.best[row] = candidate;
                 state.loss[row] = loss;
             }
@@ -157,15 +167,20 @@ fn recoloured(
     side: usize,
     random: &mut ChaCha8Rng,
 ) -> Vec<f32> {
-    let mut image = best.to_vec();
     let (top, left) = (random.random_range(0..=height - side), random.random_range(0..=width - side));
-    for channel in image.chunks_exact_mut(height * width) {
-        let change = 2.0 * eps * sign(random);
-        for line in channel.chunks_exact_mut(width).skip(top).take(side) {
-            line[left..left + side].iter_mut().for_each(|pixel| *pixel += change);
+    let mut image = best.to_vec();
+    for _ in 0..REDRAWS {
+        for channel in image.chunks_exact_mut(height * width) {
+            let change = 2.0 * eps * sign(random);
+            for line in channel.chunks_exact_mut(width).skip(top).take(side) {
+                line[left..left + side].iter_mut().for_each(|pixel| *pixel += change);
+            }
+        }
+        confine(&mut image, clean, eps);
+        if image != best {
+            break;
         }
     }
-    confine(&mut image, clean, eps);
     image
 }
 
@@ -180,19 +195,11 @@ fn confine(image: &mut [f32], clean: &[f32], eps: f32) {
     }
 }
 
-fn losses(batch: &Batch, logits: &Logits) -> Vec<f32> {
-    let loss = |(row, logits): (usize, &[f32])| {
-        let (class, sign) = batch.aim(row);
-        sign * margin(logits, class)
-    };
-    logits.rows().enumerate().map(loss).collect()
-}
-
 inventory::submit! {
     AttackEntry {
         component: Component {
             id: "square",
-            revision: 1,
+            revision: 2,
             origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("square.rs"),
             parameters: &[
@@ -217,6 +224,7 @@ inventory::submit! {
                     fallback: Fallback::Value("false"),
                     documentation: "Whether the schedule of sizes is stretched from 10,000 queries to the number of queries.",
                 },
+                MARGIN,
             ],
             example: "queries = 1000",
             traits: Traits::Attack(AttackTraits {
@@ -228,10 +236,11 @@ inventory::submit! {
                 cost: &|values| Ok(Cost::forward(values.count("queries"))),
             }),
         },
-        build: &|values, _| Ok(Box::new(Square {
+        build: &|values, context| Ok(Box::new(Square {
             queries: values.count("queries"),
             initial_share: values.number("initial-share"),
             rescale_schedule: values.flag("rescale-schedule"),
+            loss: context.loss(values, "loss")?,
         })),
     }
 }
@@ -242,7 +251,12 @@ mod tests {
 
     #[test]
     fn sides_on_cifar_follow_the_published_schedule() {
-        let square = Square { queries: 5000, initial_share: 0.8, rescale_schedule: false };
+        let square = Square {
+            queries: 5000,
+            initial_share: 0.8,
+            rescale_schedule: false,
+            loss: Arc::new(realsafe_core::Margin),
+        };
         let sides: Vec<usize> =
             [1, 10, 11, 51, 201, 501, 1001, 2001, 4001].map(|query| square.side(query, 32, 32)).into();
         assert_eq!(sides, [29, 29, 20, 14, 10, 7, 5, 4, 3]);

@@ -20,7 +20,8 @@
 //! eps.
 //!
 //! ## Cost
-//! One forward pass per query: 2 · coordinates + 1 per step.
+//! One forward pass per query: 2 · coordinates + 1 per step; a `budget` of the spec ends a sample where it does not cover
+//! one.
 //!
 //! ## References
 //! Chen, Zhang, Sharma, Yi, Hsieh: ZOO: Zeroth Order Optimization Based Black-box Attacks to Deep Neural Networks without

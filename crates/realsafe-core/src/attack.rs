@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use realsafe_plan::{Cost, Goal, Norm, Values};
 
 use crate::doors::Door;
-use crate::{Batch, Driver, Locations, Loss, Registry, Samples, Select};
+use crate::{Batch, Driver, Locations, Loss, Pool, Registry, Select};
 
 /// Why an attack stops before it is done.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -100,6 +100,11 @@ pub trait Attack: Send + Sync + 'static {
     /// The image `[n, channels, height, width]` that each row would return now.
     fn iterates(&self, batch: &Batch, state: &Self::State) -> Tensor<4>;
 
+    /// Whether a row has nothing left to try, so that it may leave before its last step.
+    fn has_ended(&self, _state: &Self::State, _row: usize) -> bool {
+        false
+    }
+
     /// What looked wrong during the run but did not stop it.
     fn warnings(&self) -> Vec<String> {
         Vec::new()
@@ -152,8 +157,8 @@ pub struct AttackContext {
     pub classes: usize,
     /// How many surrogates there are.
     pub surrogates: usize,
-    /// Images of the same dataset, from its start, that decision-based attacks may start from.
-    pub pool: Arc<Samples>,
+    /// Images of the same dataset that decision-based attacks may start from.
+    pub pool: Arc<Pool>,
 }
 
 impl AttackContext {

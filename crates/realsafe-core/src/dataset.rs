@@ -23,9 +23,37 @@ pub trait Dataset: Send + Sync {
         self.len() == 0
     }
 
+    /// The true class of every sample.
+    fn labels(&self) -> Vec<u32>;
+
     /// Reads the samples with these indices, in this order.
     ///
     /// # Errors
     /// A message that names the file and what is wrong with it.
     fn read(&self, indices: &[u32]) -> Result<Samples, String>;
+}
+
+impl Dataset for Samples {
+    fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    fn labels(&self) -> Vec<u32> {
+        self.labels.clone()
+    }
+
+    fn read(&self, indices: &[u32]) -> Result<Samples, String> {
+        let size: usize = self.shape.iter().product();
+        if let Some(index) = indices.iter().find(|index| **index as usize >= self.len()) {
+            return Err(format!("there is no sample {index}, only {} of them", self.len()));
+        }
+        let pixels = |index: &u32| self.pixels[*index as usize * size..][..size].to_vec();
+        let of = |values: &Vec<u32>| indices.iter().map(|index| values[*index as usize]).collect();
+        Ok(Samples {
+            shape: self.shape,
+            pixels: indices.iter().flat_map(pixels).collect(),
+            labels: of(&self.labels),
+            targets: self.targets.as_ref().map(of),
+        })
+    }
 }

@@ -221,7 +221,9 @@ impl<'a> Driver<'a> {
                 return Err(Stop::Cancelled);
             }
             let goes_on = |slot: usize, made: u32| !self.is_finished(slot) && self.covers(slot, cost_of(made));
-            let stays = |row: &usize| made[*row] < attack.steps() && goes_on(batch.slots[*row], made[*row]);
+            let stays = |row: &usize| {
+                made[*row] < attack.steps() && goes_on(batch.slots[*row], made[*row]) && !attack.has_ended(&state, *row)
+            };
             let (stay, leave): (Vec<usize>, Vec<usize>) = (0..batch.len()).partition(stays);
             if !leave.is_empty() {
                 self.keep_iterates(&batch, leave, || attack.iterates(&batch, &state))?;

@@ -20,6 +20,10 @@ impl Dataset for Bytes {
         self.labels.len()
     }
 
+    fn labels(&self) -> Vec<u32> {
+        self.labels.iter().copied().map(u32::from).collect()
+    }
+
     fn read(&self, indices: &[u32]) -> Result<Samples, String> {
         let size: usize = self.shape.iter().product();
         let mut pixels = Vec::with_capacity(indices.len() * size);

@@ -6,13 +6,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use burn::tensor::Device;
 use realsafe_core::{
-    AttackContext, Dataset, DefendedModel, Defense, Judged, Locations, Logits, Member, Model, Registry, Run, Samples,
-    Stop, device,
+    AttackContext, Dataset, DefendedModel, Defense, Judged, Locations, Logits, Member, Model, Pool, Registry, Run,
+    Samples, Stop, device,
 };
 use realsafe_plan::{AttackChoice, Cell, Chosen, Experiment, Origin, StackLayer};
-
-/// How many images of a dataset decision-based attacks may start from. Raising it changes their numbers: raise their revision.
-const POOL: usize = 256;
 
 /// How many bytes of images that transfers made are kept for further victims; what goes beyond that is made again.
 const MADE: usize = 1 << 30;
@@ -90,7 +87,7 @@ pub struct Workshop {
     datasets: Shelf<dyn Dataset>,
     models: Shelf<dyn Model>,
     defenses: Shelf<dyn Defense>,
-    pools: Shelf<Samples>,
+    pools: Shelf<Pool>,
     clean: Shelf<Logits>,
     made: Shelf<Made>,
     /// The bytes of images on that shelf.
@@ -158,16 +155,16 @@ impl Workshop {
 
     /// The attacks of a cell, in order.
     pub(crate) fn attacks(&self, cell: &Cell) -> Result<Vec<BuiltMember>, BuildError> {
-        let pool = self.pool(&cell.data)?;
+        let shape = self.samples(&cell.data, &cell.samples[..1])?.shape;
         let context = AttackContext {
             registry: Arc::clone(&self.registry),
             locations: self.locations.clone(),
             norm: cell.threat.norm,
             goal: cell.threat.goal,
-            shape: pool.shape,
+            shape,
             classes: classes(cell),
             surrogates: cell.attack.surrogates.len(),
-            pool,
+            pool: self.pool(&cell.data)?,
         };
         let build = |chosen: &Chosen, restarts, eot| {
             let attack = self.registry.attack(chosen, &context).map_err(|reason| BuildError::new(chosen, reason))?;
@@ -238,12 +235,8 @@ impl Workshop {
         })
     }
 
-    fn pool(&self, data: &Chosen) -> Result<Arc<Samples>, BuildError> {
-        self.pools.get(&identity(data), || {
-            let count = self.dataset(data)?.len().min(POOL);
-            let indices: Vec<u32> = (0..).take(count).collect();
-            self.samples(data, &indices).map(Arc::new)
-        })
+    fn pool(&self, data: &Chosen) -> Result<Arc<Pool>, BuildError> {
+        self.pools.get(&identity(data), || Ok(Arc::new(Pool::new(self.dataset(data)?))))
     }
 }
 

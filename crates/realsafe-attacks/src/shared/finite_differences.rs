@@ -24,7 +24,7 @@ pub(crate) const fn queries(fallback: &'static str) -> Parameter {
 /// The length of a step as a share of the radius.
 pub(crate) const fn step_share(fallback: &'static str) -> Parameter {
     Parameter {
-        name: "step-size-relative",
+        name: "step-size-share",
         kind: ParameterKind::Number { minimum: 0.0, maximum: 1e6 },
         unit: "eps",
         fallback: Fallback::Value(fallback),
@@ -128,10 +128,8 @@ impl Climber {
         mut take: impl FnMut(usize, f64, &[f32]),
     ) -> Result<(), Stop> {
         let size: usize = batch.shape().iter().product();
-        let owners = (0..).zip(wanted).flat_map(|(row, wanted)| (0..*wanted).map(move |_| row));
-        let owners: Vec<usize> = owners.collect();
         let mut changed = vec![false; batch.len()];
-        for owners in owners.chunks(IMAGES_AT_ONCE) {
+        for owners in calls(wanted) {
             let mut directions = vec![0.0; owners.len() * size];
             let mut points = Vec::with_capacity(directions.len());
             for (&row, direction) in owners.iter().zip(directions.chunks_exact_mut(size)) {
@@ -139,7 +137,7 @@ impl Climber {
                 let sigma = climb.sigma[row];
                 points.extend(climb.images[row].iter().zip(&*direction).map(|(pixel, by)| pixel + sigma * by));
             }
-            let (losses, _) = ask(victim, batch, &*self.loss, owners.to_vec(), points, Role::Probe)?;
+            let (losses, _) = ask(victim, batch, &*self.loss, owners.clone(), points, Role::Probe)?;
             for ((&row, loss), direction) in owners.iter().zip(losses).zip(directions.chunks_exact(size)) {
                 climb.left[row] -= 1;
                 let slope = (f64::from(loss) - f64::from(climb.losses[row])) / f64::from(climb.sigma[row]);
@@ -180,13 +178,29 @@ impl Climber {
     }
 }
 
+/// The rows of the images of each call, of which every row wants its own number. How those of a row are divided has nothing to do
+/// with other rows, because draws of randomised victims are counted by call.
+fn calls(wanted: &[u64]) -> Vec<Vec<usize>> {
+    let mut calls: Vec<Vec<usize>> = Vec::new();
+    for (row, wanted) in wanted.iter().enumerate() {
+        let owners = vec![row; usize::try_from(*wanted).unwrap_or(usize::MAX)];
+        for part in owners.chunks(IMAGES_AT_ONCE) {
+            match calls.last_mut() {
+                Some(call) if call.len() + part.len() <= IMAGES_AT_ONCE => call.extend(part),
+                _ => calls.push(part.to_vec()),
+            }
+        }
+    }
+    calls
+}
+
 /// The length of a step, absolute or as a share of each row's radius.
 #[expect(clippy::cast_possible_truncation, reason = "step sizes are single precision on every device")]
 pub(crate) fn step_size(values: &Values) -> StepSize {
     if values.is_set("step-size") {
         StepSize::Absolute(values.number("step-size") as f32)
     } else {
-        StepSize::ShareOfEps(values.number("step-size-relative") as f32)
+        StepSize::ShareOfEps(values.number("step-size-share") as f32)
     }
 }
 
@@ -229,4 +243,22 @@ pub(crate) fn add(sum: &mut [f32], factor: f64, direction: &[f32]) {
     #[expect(clippy::cast_possible_truncation, reason = "pixels are single precision")]
     let factor = factor as f32;
     sum.iter_mut().zip(direction).for_each(|(sum, value)| *sum += factor * value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_row_is_divided_does_not_depend_on_the_others() {
+        let of_row = |calls: &[Vec<usize>], row| -> Vec<usize> {
+            let counts = calls.iter().map(|call| call.iter().filter(|owner| **owner == row).count());
+            counts.filter(|count| *count > 0).collect()
+        };
+        let together = calls(&[100, 0, 300, 200, 56]);
+        assert!(together.iter().all(|call| call.len() <= IMAGES_AT_ONCE));
+        for (row, wanted) in [(0, 100), (2, 300), (3, 200), (4, 56)] {
+            assert_eq!(of_row(&together, row), of_row(&calls(&[wanted]), 0), "{row}");
+        }
+    }
 }

@@ -57,6 +57,11 @@ pub(crate) trait Walker: Clone + 'static {
 
     /// Takes the answer to it.
     fn learn(&mut self, settings: &Self::Settings, image: &[f32], adversarial: bool);
+
+    /// Whether there is nothing left to ask.
+    fn has_ended(&self, _: &Self::Settings) -> bool {
+        false
+    }
 }
 
 /// An attack that walks.
@@ -85,12 +90,13 @@ enum Stage<W> {
 }
 
 impl<W: Walker> Place<W> {
-    fn ask(&mut self, walk: &Walk<W>, random: &mut ChaCha8Rng) {
+    fn ask(&mut self, walk: &Walk<W>, random: &mut ChaCha8Rng) -> Result<(), Stop> {
         self.asked = match &mut self.stage {
-            Stage::Start(candidates) => walk.starts.next(candidates, &self.clean, random),
+            Stage::Start(candidates) => walk.starts.next(candidates, &self.clean, random)?,
             Stage::Approach(bisection) => bisection.ask(&self.clean),
             Stage::Walk(walker) => walker.ask(&walk.settings, random),
         };
+        Ok(())
     }
 
     fn learn(&mut self, walk: &Walk<W>, norm: Norm, adversarial: bool) {
@@ -146,7 +152,7 @@ impl<W: Walker> Attack for Walk<W> {
 
     fn step(&self, victim: &mut Self::Door, batch: &Batch, state: &mut Self::State) -> Result<(), Stop> {
         for (row, place) in state.iter_mut().enumerate() {
-            place.ask(self, &mut batch.stream(row, Purpose::Step));
+            place.ask(self, &mut batch.stream(row, Purpose::Step))?;
         }
         let images: Vec<&[f32]> = state.iter().map(|place| place.asked.as_slice()).collect();
         let labels = victim.labels(batch, &batch.upload(images.concat()), Role::Iterate)?;
@@ -160,6 +166,14 @@ impl<W: Walker> Attack for Walk<W> {
         let nearest =
             |place: &Place<W>| place.nearest.as_ref().map_or_else(|| place.clean.to_vec(), |(_, image)| image.clone());
         batch.upload(state.iter().flat_map(nearest).collect())
+    }
+
+    fn has_ended(&self, state: &Self::State, row: usize) -> bool {
+        matches!(&state[row].stage, Stage::Walk(walker) if walker.has_ended(&self.settings))
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.starts.warnings()
     }
 }
 

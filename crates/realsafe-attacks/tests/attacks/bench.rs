@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use burn::tensor::{Device, Tensor, TensorData};
 use realsafe_core::{
     AttackContext, AttackEntry, Control, DefendedModel, Defense, Draws, Driver, Judgement, Locations, Member, Model,
-    Recorded, Registry, Run, Samples, Stop, Task, inventory,
+    Pool, Recorded, Registry, Run, Samples, Stop, Task, inventory,
 };
 use realsafe_plan::{
     Budget, Ensemble, Environment, Goal, GradientMode, Norm, Search, Success, Surrogates, parse_component,
@@ -141,7 +141,7 @@ pub(crate) fn run_on(
         shape: samples.shape,
         classes: classes(model, samples),
         surrogates: setting.surrogates.len(),
-        pool: Arc::new(samples.clone()),
+        pool: Arc::new(Pool::new(Arc::new(samples.clone()))),
     };
     let attack = (entry.build)(&chosen.values, &context).expect("an attack");
     drive(&*attack, model, samples, indices, &setting)

@@ -374,7 +374,7 @@ fn rgf_and_p_rgf_follow_their_definitions_step_by_step() {
         row.iter_mut().zip(others).for_each(|(weight, other)| *weight += 2.5 * other);
     }
     let (directions, sigma) = (9, 0.05);
-    let parameters = "directions = 9\nsigma = 0.05\nstep-size-relative = 0.15";
+    let parameters = "directions = 9\nsigma = 0.05\nstep-size-share = 0.15";
     for norm in Norm::DENSE {
         let reference = Guided { victim: &victim, surrogate: None, estimator: "", directions, sigma };
         check(("rgf", parameters), &victim, None, norm, &reference.iterates(norm, EPS, 0.15, 12));
@@ -426,7 +426,7 @@ fn bandits_follow_their_definition_step_by_step() {
     for (norm, [exploration, fd_eta, learning_rate]) in [(Norm::Linf, [1.0, 0.3, 0.5]), (Norm::L2, [0.2, 0.3, 0.1])] {
         let parameters = format!(
             "tile-size = 2\nexploration = {exploration}\nfd-eta = {fd_eta}\nprior-learning-rate = {learning_rate}\n\
-             step-size-relative = 0.15"
+             step-size-share = 0.15"
         );
         check(
             ("bandits", &parameters),

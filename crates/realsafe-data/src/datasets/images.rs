@@ -128,6 +128,10 @@ impl Dataset for Images {
         self.rows.len()
     }
 
+    fn labels(&self) -> Vec<u32> {
+        self.rows.iter().map(|row| row.label).collect()
+    }
+
     fn read(&self, indices: &[u32]) -> Result<Samples, String> {
         let side = self.size as usize;
         let mut pixels = Vec::with_capacity(indices.len() * 3 * side * side);

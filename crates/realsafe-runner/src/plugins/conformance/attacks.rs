@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use realsafe_core::{
-    AttackContext, AttackEntry, Control, DefendedModel, Driver, Judgement, Locations, Member, Samples, Stop, Task,
-    Verdict,
+    AttackContext, AttackEntry, Control, DefendedModel, Driver, Judgement, Locations, Member, Pool, Samples, Stop,
+    Task, Verdict,
 };
 use realsafe_plan::{Access, AttackTraits, Budget, Chosen, Ensemble, Goal, Norm, Success, Surrogates};
 
@@ -162,7 +162,7 @@ impl Trial<'_> {
             shape: SHAPE,
             classes: CLASSES,
             surrogates,
-            pool: Arc::new(all),
+            pool: Arc::new(Pool::new(Arc::new(all))),
         };
         let attack = (self.entry.build)(&self.chosen.values, &context)
             .map_err(|message| Stop::Component { failure: realsafe_core::ComponentFailure::Failed, message })?;
