@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::batching::chunks_and_jobs_change_no_number;
 use crate::program::{argument, data, rows, succeed};
 
 /// The verdict on each sample, by attack and index.
@@ -29,6 +30,14 @@ fn agree(spec: &str) {
             println!("{spec}: {attack} on {device} decides {same} of 256 as flex does");
             assert!(same as f64 >= 0.99 * 256.0, "{spec}: {attack} on {device} agrees on {same} of 256");
         }
+    }
+}
+
+/// On LibTorch, whose kernels choose their ways by what they are given.
+#[test]
+fn chunks_and_jobs_change_no_number_with_libtorch() {
+    if compiled_in("tch") {
+        chunks_and_jobs_change_no_number("tests/specs/backends-digits.toml", "tch");
     }
 }
 

@@ -16,15 +16,21 @@ fn samples(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn chunks_and_jobs_change_no_number() {
+fn chunks_and_jobs_change_no_number_on_flex() {
+    chunks_and_jobs_change_no_number("tests/specs/small.toml", "flex");
+}
+
+/// Runs a spec in several ways.
+pub(crate) fn chunks_and_jobs_change_no_number(spec: &str, device: &str) {
     let reference = tempfile::tempdir().unwrap();
-    succeed(&["run", "tests/specs/small.toml", "--out", argument(reference.path())]);
+    succeed(&["run", spec, "--device", device, "--out", argument(reference.path())]);
     let mut expected = samples(reference.path());
     expected.sort_unstable();
     for (chunk, jobs) in [("5", "1"), ("80", "2"), ("27", "3")] {
         let folder = tempfile::tempdir().unwrap();
         let chunk = format!("run.chunk={chunk}");
-        succeed(&["run", "tests/specs/small.toml", "--set", &chunk, "--jobs", jobs, "--out", argument(folder.path())]);
+        let out = argument(folder.path());
+        succeed(&["run", spec, "--device", device, "--set", &chunk, "--jobs", jobs, "--out", out]);
         let mut found = samples(folder.path());
         found.sort_unstable();
         assert!(found == expected, "{chunk} with {jobs} jobs gives other numbers");
