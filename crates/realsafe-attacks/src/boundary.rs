@@ -6,7 +6,8 @@
 //! the boundary. Then, each query draws a Gaussian direction from the current adversarial at
 //! distance d, removes its part along the line to the clean image, scales it to spherical-step · d, goes back to the sphere of
 //! radius d, moves source-step · d towards the clean image, and keeps the candidate if it is adversarial. For every fifth direction the point
-//! on the sphere is queried first, and the candidate is skipped if that is not adversarial.
+//! on the sphere is queried first, and the candidate is skipped if that is not adversarial. With dimension-reduction the direction
+//! is drawn on a square grid of that side per channel, and enlarged bilinearly.
 //!
 //! After 10 such points both step sizes are multiplied by step-adaptation if more than half of them were adversarial, and divided by it
 //! if less than a fifth were. After 20 other candidates the source step alone is multiplied if more than a quarter were
@@ -33,6 +34,7 @@ use rand_chacha::ChaCha8Rng;
 use realsafe_core::{AttackEntry, fill_gaussian, inventory};
 use realsafe_plan::{Component, Fallback, Norm, Origin, Parameter, ParameterKind};
 
+use crate::shared::noise::{DIMENSION_REDUCTION, Noise};
 use crate::shared::starts::{Kind, Starts};
 use crate::shared::walk::{self, Walk, Walker};
 
@@ -44,6 +46,7 @@ const SPHERICAL: (u32, f64, f64) = (10, 0.2, 0.5);
 const SOURCE: (u32, f64, f64) = (20, 0.1, 0.25);
 
 struct Boundary {
+    noise: Noise,
     spherical_step: f64,
     source_step: f64,
     step_adaptation: f64,
@@ -110,13 +113,16 @@ impl Walker for Wanderer {
         }
     }
 
-    fn ask(&mut self, _: &Boundary, random: &mut ChaCha8Rng) -> Vec<f32> {
+    fn ask(&mut self, settings: &Boundary, random: &mut ChaCha8Rng) -> Vec<f32> {
         if let Asked::Sphere { candidate } = &mut self.asked {
             let candidate = std::mem::take(candidate);
             self.asked = Asked::Candidate { counted: false };
             return candidate;
         }
-        let (sphere, candidate) = propose(&self.clean, &self.current, self.spherical_step, self.source_step, random);
+        let mut noise = vec![0.0; settings.noise.coordinates()];
+        fill_gaussian(random, &mut noise);
+        let noise = settings.noise.enlarge(&noise);
+        let (sphere, candidate) = self.propose(&noise);
         self.directions += 1;
         if self.directions.is_multiple_of(CHECKED) {
             self.asked = Asked::Sphere { candidate };
@@ -148,37 +154,33 @@ impl Walker for Wanderer {
     }
 }
 
-/// A point on the sphere through `current` around `clean`, and the candidate between it and `clean`.
-fn propose(
-    clean: &[f32],
-    current: &[f32],
-    spherical_step: f64,
-    source_step: f64,
-    random: &mut ChaCha8Rng,
-) -> (Vec<f32>, Vec<f32>) {
-    let inward: Vec<f64> = clean.iter().zip(current).map(|(clean, current)| f64::from(clean - current)).collect();
-    let distance = length(&inward);
-    let mut noise = vec![0.0_f32; clean.len()];
-    fill_gaussian(random, &mut noise);
-    let along: f64 = noise.iter().zip(&inward).map(|(noise, inward)| f64::from(*noise) * inward).sum::<f64>()
-        / (distance * distance);
-    let tangent: Vec<f64> =
-        noise.iter().zip(&inward).map(|(noise, inward)| f64::from(*noise) - along * inward).collect();
-    let scale = spherical_step * distance / length(&tangent);
-    let shrink = (1.0 + spherical_step * spherical_step).sqrt().recip();
-    let moved = tangent.iter().zip(&inward).zip(clean);
-    #[expect(clippy::cast_possible_truncation, reason = "pixels are single precision")]
-    let sphere: Vec<f32> = moved
-        .map(|((tangent, inward), clean)| (f64::from(*clean) + (tangent * scale - inward) * shrink) as f32)
-        .map(|pixel| pixel.clamp(0.0, 1.0))
-        .collect();
-    let back: Vec<f64> = clean.iter().zip(&sphere).map(|(clean, point)| f64::from(clean - point)).collect();
-    let reached = length(&back);
-    let share = ((source_step * distance + reached - distance).max(0.0) / reached).min(1.0);
-    #[expect(clippy::cast_possible_truncation, reason = "pixels are single precision")]
-    let candidate = sphere.iter().zip(&back).map(|(point, back)| (f64::from(*point) + share * back) as f32);
-    let candidate = candidate.map(|pixel| pixel.clamp(0.0, 1.0)).collect();
-    (sphere, candidate)
+impl Wanderer {
+    /// The point in the direction of `noise` on the sphere through the current one around the clean image, and the candidate between
+    /// it and the clean image.
+    fn propose(&self, noise: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let Self { clean, current, spherical_step, source_step, .. } = self;
+        let inward: Vec<f64> = clean.iter().zip(current).map(|(clean, current)| f64::from(clean - current)).collect();
+        let distance = length(&inward);
+        let along: f64 = noise.iter().zip(&inward).map(|(noise, inward)| f64::from(*noise) * inward).sum::<f64>()
+            / (distance * distance);
+        let tangent: Vec<f64> =
+            noise.iter().zip(&inward).map(|(noise, inward)| f64::from(*noise) - along * inward).collect();
+        let scale = spherical_step * distance / length(&tangent);
+        let shrink = (1.0 + spherical_step * spherical_step).sqrt().recip();
+        let moved = tangent.iter().zip(&inward).zip(clean.iter());
+        #[expect(clippy::cast_possible_truncation, reason = "pixels are single precision")]
+        let sphere: Vec<f32> = moved
+            .map(|((tangent, inward), clean)| (f64::from(*clean) + (tangent * scale - inward) * shrink) as f32)
+            .map(|pixel| pixel.clamp(0.0, 1.0))
+            .collect();
+        let back: Vec<f64> = clean.iter().zip(&sphere).map(|(clean, point)| f64::from(clean - point)).collect();
+        let reached = length(&back);
+        let share = ((source_step * distance + reached - distance).max(0.0) / reached).min(1.0);
+        #[expect(clippy::cast_possible_truncation, reason = "pixels are single precision")]
+        let candidate = sphere.iter().zip(&back).map(|(point, back)| (f64::from(*point) + share * back) as f32);
+        let candidate = candidate.map(|pixel| pixel.clamp(0.0, 1.0)).collect();
+        (sphere, candidate)
+    }
 }
 
 fn length(vector: &[f64]) -> f64 {
@@ -215,6 +217,7 @@ inventory::submit! {
                     fallback: Fallback::Value("1.5"),
                     documentation: "How fast the step sizes adapt.",
                 },
+                DIMENSION_REDUCTION,
             ],
             example: "queries = 2000",
             traits: walk::traits(&[Norm::L2]),
@@ -223,6 +226,7 @@ inventory::submit! {
             queries: values.count("queries"),
             starts: Starts::new(Kind::Images, context),
             settings: Boundary {
+                noise: Noise::from(values, context.shape)?,
                 spherical_step: values.number("spherical-step"),
                 source_step: values.number("source-step"),
                 step_adaptation: values.number("step-adaptation"),

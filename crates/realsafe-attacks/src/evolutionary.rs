@@ -35,6 +35,7 @@ use realsafe_core::projection::Distances;
 use realsafe_core::{AttackEntry, fill_gaussian, inventory, length};
 use realsafe_plan::{Component, Fallback, Norm, Origin, Parameter, ParameterKind};
 
+use crate::shared::noise::{DIMENSION_REDUCTION, Noise};
 use crate::shared::starts::{Kind, Starts};
 use crate::shared::walk::{self, Walk, Walker};
 
@@ -50,7 +51,7 @@ struct Evolutionary {
     sigma: f64,
     path_decay: f32,
     covariance_rate: f32,
-    grid: Option<Grid>,
+    noise: Noise,
 }
 
 /// One sample's strategy.
@@ -104,7 +105,7 @@ impl Walker for Strategist {
     }
 
     fn begin(settings: &Evolutionary, _: Norm, clean: &Arc<[f32]>, start: Vec<f32>) -> Self {
-        let coordinates = settings.grid.as_ref().map_or(clean.len(), Grid::coordinates);
+        let coordinates = settings.noise.coordinates();
         Self {
             clean: Arc::clone(clean),
             current: start,
@@ -119,12 +120,11 @@ impl Walker for Strategist {
 
     fn ask(&mut self, settings: &Evolutionary, random: &mut ChaCha8Rng) -> Vec<f32> {
         self.mutate(random);
-        let enlarged = settings.grid.as_ref().map(|grid| grid.enlarge(&self.mutation));
-        let mutation = enlarged.as_ref().unwrap_or(&self.mutation);
+        let mutation = settings.noise.enlarge(&self.mutation);
         let distance = Distances::between(&self.clean, &self.current).l2;
-        let scale = settings.sigma * distance / f64::from(length(mutation).max(f32::MIN_POSITIVE));
+        let scale = settings.sigma * distance / f64::from(length(&mutation).max(f32::MIN_POSITIVE));
         // What the candidate differs by from the clean image.
-        let pixels = self.clean.iter().zip(&self.current).zip(mutation);
+        let pixels = self.clean.iter().zip(&self.current).zip(mutation.iter());
         let change: Vec<f64> = pixels
             .map(|((clean, current), mutation)| {
                 (1.0 - self.bias) * (f64::from(*current) - f64::from(*clean)) + scale * f64::from(*mutation)
@@ -155,57 +155,6 @@ impl Walker for Strategist {
             self.bias = (self.bias * (f64::from(self.succeeded) / f64::from(WINDOW) - BALANCE).exp()).min(1.0);
             (self.tried, self.succeeded) = (0, 0);
         }
-    }
-}
-
-/// A square grid per channel that is enlarged to the image.
-struct Grid {
-    channels: usize,
-    side: usize,
-    rows: Vec<Between>,
-    columns: Vec<Between>,
-}
-
-/// A place between two lines of the grid, and the weight of the second.
-struct Between {
-    first: usize,
-    second: usize,
-    weight: f32,
-}
-
-impl Grid {
-    fn new(side: usize, [channels, height, width]: [usize; 3]) -> Self {
-        // Centres of pixels lie on centres of pixels.
-        let places = |pixels: usize| -> Vec<Between> {
-            let place = |pixel: usize| {
-                let at = ((pixel as f64 + 0.5) * side as f64 / pixels as f64 - 0.5).clamp(0.0, (side - 1) as f64);
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place of the grid")]
-                let (first, weight) = (at as usize, at.fract() as f32);
-                Between { first, second: (first + 1).min(side - 1), weight }
-            };
-            (0..pixels).map(place).collect()
-        };
-        Self { channels, side, rows: places(height), columns: places(width) }
-    }
-
-    const fn coordinates(&self) -> usize {
-        self.channels * self.side * self.side
-    }
-
-    fn enlarge(&self, values: &[f32]) -> Vec<f32> {
-        let mut pixels = Vec::with_capacity(self.channels * self.rows.len() * self.columns.len());
-        for channel in values.chunks_exact(self.side * self.side) {
-            for row in &self.rows {
-                let line = |line: usize| &channel[line * self.side..(line + 1) * self.side];
-                let (above, below) = (line(row.first), line(row.second));
-                let at = |column: usize| above[column] + row.weight * (below[column] - above[column]);
-                pixels.extend(self.columns.iter().map(|column| {
-                    let (left, right) = (at(column.first), at(column.second));
-                    left + column.weight * (right - left)
-                }));
-            }
-        }
-        pixels
     }
 }
 
@@ -246,13 +195,7 @@ inventory::submit! {
                     fallback: Fallback::Value("0.001"),
                     documentation: "What the squared path replaces of the variances at a success.",
                 },
-                Parameter {
-                    name: "dimension-reduction",
-                    kind: ParameterKind::Count { minimum: 1, maximum: 100_000 },
-                    unit: "pixels",
-                    fallback: Fallback::Unset,
-                    documentation: "The side of the grid on which changes are drawn; where it is unset, they are drawn per pixel value.",
-                },
+                DIMENSION_REDUCTION,
             ],
             example: "queries = 2000\ndimension-reduction = 1",
             traits: walk::traits(&[Norm::L2]),
@@ -260,14 +203,6 @@ inventory::submit! {
         build: &|values, context| {
             #[expect(clippy::cast_possible_truncation, reason = "single precision is enough for sums of noise")]
             let number = |name: &str| values.number(name) as f32;
-            let [_, height, width] = context.shape;
-            let grid = match values.is_set("dimension-reduction").then(|| values.count("dimension-reduction") as usize) {
-                Some(side) if side > height.min(width) => return Err(format!(
-                    "dimension-reduction = {side} is more than the images have, {height} x {width} pixels; \
-                     choose a smaller side, or leave it out to draw per pixel value"
-                )),
-                side => side.map(|side| Grid::new(side, context.shape)),
-            };
             Ok(Box::new(Walk::<Strategist> {
                 queries: values.count("queries"),
                 starts: Starts::new(Kind::Images, context),
@@ -276,7 +211,7 @@ inventory::submit! {
                     sigma: values.number("sigma"),
                     path_decay: number("path-decay"),
                     covariance_rate: number("covariance-rate"),
-                    grid,
+                    noise: Noise::from(values, context.shape)?,
                 },
             }))
         },

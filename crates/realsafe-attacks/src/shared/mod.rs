@@ -11,6 +11,7 @@ pub(crate) mod grid;
 mod hyperplane;
 pub(crate) mod momentum;
 pub(crate) mod nearest;
+pub(crate) mod noise;
 pub(crate) mod population;
 pub(crate) mod separable;
 pub(crate) mod squash;
