@@ -4,7 +4,8 @@
 
 `formats-opsetN`: each version of the operators; `formats-fixed`: one image at a time; `formats-external`: constants in another
 file; `half-weights`, `brain-weights`: constants of 16 bits, cast; `half-whole`: 16 bits throughout. `missing` has
-operators that nobody knows, `inputs` takes more than images, `scattered` has its constants in two files. Needs torch 2.9
+operators that nobody knows, `inputs` takes more than images, `training` leaves activations out, `scattered` has its constants in two
+files. Needs torch 2.9
 and onnx.
 """
 import copy
@@ -118,6 +119,11 @@ def main():
                helper.make_node("NonMaxSuppression", ["sharp", "sharp"], ["logits"], name="suppress")]
     onnx.save(graph("missing", unknown, [("images", ["n", 1, 8, 8])]), folder / "missing.onnx")
     added = [flat, helper.make_node("Add", ["flat", "offset"], ["logits"])]
+    leave_out = helper.make_node("Dropout", ["flat", "ratio", "training"], ["logits"], name="leave_out")
+    training = graph("training", [flat, leave_out], [("images", ["n", 1, 2, 5])])
+    ratio = helper.make_tensor("ratio", TensorProto.FLOAT, [], [0.5])
+    training.graph.initializer.extend([ratio, helper.make_tensor("training", TensorProto.BOOL, [], [True])])
+    onnx.save(training, folder / "training.onnx")
     onnx.save(graph("inputs", added, [("images", ["n", 1, 8, 8]), ("offset", ["n", 10])]), folder / "inputs.onnx")
 
     scattered = onnx.load(folder / "formats-external.onnx", load_external_data=False)

@@ -4,8 +4,8 @@
 //! Cuts out a window of `crop` times the height and the width, rounded, at a place drawn evenly from all that fit, and resizes
 //! it to the size of the image, or to `size`. Every image of every pass draws for itself.
 //!
-//! The authors average the predictions over 30 crops of 90 of 224 pixels. That average is not part of this defense, which
-//! makes one crop per pass.
+//! The authors average the predictions over 30 crops of 90 of 224 pixels; this defense makes one crop per pass. Put
+//! `prediction-averaging` with `passes = 30` in front of it.
 //!
 //! ## What an attacker sees
 //! `exact`: cropping and resizing are linear, and the draws of a pass are those of its gradient. Attacks average over draws

@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::log_softmax;
-use realsafe_core::{Defense, DefenseEntry, Draws, Model, Stop, Tape, inventory};
+use realsafe_core::{Defense, DefenseEntry, Draws, Model, Stop, Tape, inventory, median};
 use realsafe_plan::{
     Component, DefenseTraits, Fallback, GradientMode, Origin, Parameter, ParameterKind, Traits, Values,
 };
@@ -88,7 +88,7 @@ impl Squeezer {
     fn squeeze(self, images: Tensor<4>) -> Tensor<4> {
         match self {
             Self::Bits(bits) => nearest(images, 2_f64.powi(bits) - 1.0),
-            Self::Median(side) => median(images, side),
+            Self::Median(side) => median_filter(images, side),
         }
     }
 
@@ -99,7 +99,7 @@ impl Squeezer {
             Self::Bits(_) => cotangent.zeros_like(),
             Self::Median(side) => {
                 let leaf = images.autodiff().require_grad();
-                let mut gradients = (median(leaf.clone(), side) * cotangent).sum().backward();
+                let mut gradients = (median_filter(leaf.clone(), side) * cotangent).sum().backward();
                 leaf.grad_remove(&mut gradients).unwrap_or_else(|| leaf.inner().zeros_like())
             }
         }
@@ -107,25 +107,14 @@ impl Squeezer {
 }
 
 /// The median of the squares around all pixels, mirrored at the edges.
-fn median(images: Tensor<4>, side: usize) -> Tensor<4> {
+fn median_filter(images: Tensor<4>, side: usize) -> Tensor<4> {
     let [_, _, height, width] = images.dims();
     // A square of at most three pixels goes one beyond the edge, where the mirror shows the edge itself.
     let edge = |images: &Tensor<4>, axis: usize, at: usize| images.clone().narrow(axis, at, 1);
     let padded = Tensor::cat(vec![edge(&images, 2, 0), images.clone(), edge(&images, 2, height - 1)], 2);
     let padded = Tensor::cat(vec![edge(&padded, 3, 0), padded.clone(), edge(&padded, 3, width - 1)], 3);
     let places = (0..side * side).map(|place| (place / side, place % side));
-    let mut sorted: Vec<Tensor<4>> =
-        places.map(|(top, left)| padded.clone().narrow(2, top, height).narrow(3, left, width)).collect();
-    // A selection sort, up to the value in the middle.
-    let middle = side * side / 2;
-    for first in 0..=middle {
-        for other in first + 1..sorted.len() {
-            let (a, b) = (sorted[first].clone(), sorted[other].clone());
-            sorted[first] = a.clone().min_pair(b.clone());
-            sorted[other] = a.max_pair(b);
-        }
-    }
-    sorted.swap_remove(middle)
+    median(places.map(|(top, left)| padded.clone().narrow(2, top, height).narrow(3, left, width)).collect())
 }
 
 /// All that is behind, asked for the image and what is left of it.
@@ -287,7 +276,7 @@ mod tests {
     fn medians_are_those_of_scipy() {
         for side in [2, 3] {
             let expected = reference(&format!("median-{side}"));
-            assert_eq!(values(median(images(1), side)), expected, "{side}");
+            assert_eq!(values(median_filter(images(1), side)), expected, "{side}");
         }
     }
 

@@ -12,7 +12,8 @@
 //!
 //! Certificates, in l2, come from the attack `certificate`, and need nothing in front of this defense, though what is
 //! behind it is part of what is certified. With `votes = "probabilities"` a copy's vote is then drawn by its softmax, so that
-//! votes are binomial and the certificate is that of the mean probability.
+//! votes are binomial and the certificate is that of the mean probability. A radius of zero means that nothing is proven of the label:
+//! most votes are for another class, or they are too even to tell, where the authors' procedure abstains.
 //!
 //! An answer costs as many passes as there are copies.
 //!

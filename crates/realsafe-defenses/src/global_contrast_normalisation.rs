@@ -9,7 +9,7 @@
 //! The input of DeepDefense's CIFAR-10 network is `white = 255`, `scale = 53.0992`, `floor = 40`, and whitening after it.
 //!
 //! ## What an attacker sees
-//! `exact`: the function is smooth.
+//! `exact`: the function is smooth. `identity` passes over it, which an attacker who knows of it has no reason to do.
 //!
 //! ## References
 //! Coates, Ng, Lee: An Analysis of Single-Layer Networks in Unsupervised Feature Learning, AISTATS 2011. Part of the network of

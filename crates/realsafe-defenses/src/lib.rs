@@ -7,6 +7,7 @@ mod gaussian_smoothing;
 mod global_contrast_normalisation;
 mod jpeg;
 mod per_image_standardisation;
+mod prediction_averaging;
 mod quilting;
 mod rand_disc;
 mod rand_mix;

@@ -6,7 +6,7 @@
 //! comes out is not in `[0, 1]`, so this stands last, right before the network.
 //!
 //! ## What an attacker sees
-//! `exact`: the function is smooth.
+//! `exact`: the function is smooth. `identity` passes over it, which an attacker who knows of it has no reason to do.
 //!
 //! ## References
 //! Part of the networks of Madry, Makelov, Schmidt, Tsipras, Vladu: Towards Deep Learning Models Resistant to Adversarial

@@ -38,6 +38,9 @@ struct Quilting {
 impl Quilting {
     fn new(values: &Values, locations: &Locations) -> Result<Self, String> {
         let images = DatasetEntry::open(values.component("images"), locations)?;
+        if images.len() == 0 {
+            return Err("the dataset of its `images` is empty".to_owned());
+        }
         let (count, side) = (values.count("patches"), values.count("patch") as usize);
         let mut patches = Vec::new();
         for number in 0..count {

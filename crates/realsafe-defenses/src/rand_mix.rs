@@ -7,10 +7,12 @@
 //!
 //! The defaults are those of RealSafe's code, on the pixel range `[0, 1]` instead of `[−1, 1]` (noise 32/255 and sharpness 10
 //! there). Its draws of centres are uniform, too, though its function is named after k-means++, which is there as `seeding`. It
-//! averages the logits of ten passes; here attacks do that with `eot`, and a verdict is one pass.
+//! averages the logits of ten passes; here a pass is one answer, unless `prediction-averaging` stands in front, which averages
+//! probabilities.
 //!
 //! ## What an attacker sees
-//! `exact`: with its draws fixed a pass is smooth, the pixels that are the centres included. Attacks average with `eot`.
+//! `exact`: with its draws fixed a pass is smooth, the pixels that are the centres included. `identity` passes over the mixing
+//! (BPDA). Attacks average with `eot`.
 //!
 //! ## References
 //! Zhang, Liang: Defending against Whitebox Adversarial Attacks via Randomized Discretization, AISTATS 2019 (arXiv:1903.10586).

@@ -10,7 +10,7 @@
 //! `matrix` W, with their square. What comes out is not in `[0, 1]`, so this stands last, right before the network.
 //!
 //! ## What an attacker sees
-//! `exact`: the function is linear.
+//! `exact`: the function is linear. `identity` passes over it, which an attacker who knows of it has no reason to do.
 //!
 //! ## References
 //! Krizhevsky: Learning Multiple Layers of Features from Tiny Images, 2009; the input of Maxout networks, and of the network of

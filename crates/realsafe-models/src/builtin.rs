@@ -1,19 +1,17 @@
-//! Weights that the program carries, for `weights = "builtin:NAME"`.
+//! What the program carries in the crate's `weights` folder, for `builtin:NAME`.
 
-/// Names and contents; a line per file in the crate's `weights` folder.
-const BUILTIN: &[(&str, &[u8])] = &[
+/// Weights of networks of this crate: names and safetensors files.
+const NETWORKS: &[(&str, &[u8])] = &[
     ("digits-feature-denoising", include_bytes!("../weights/digits-feature-denoising.safetensors")),
     ("digits-fgsm-at", include_bytes!("../weights/digits-fgsm-at.safetensors")),
     ("digits-gaussian-noise", include_bytes!("../weights/digits-gaussian-noise.safetensors")),
-    ("digits-generator", include_bytes!("../weights/digits-generator.onnx")),
     ("digits-interval-bound-propagation", include_bytes!("../weights/digits-interval-bound-propagation.safetensors")),
-    ("digits-mmc", include_bytes!("../weights/digits-mmc.safetensors")),
     ("digits-label-leaking", include_bytes!("../weights/digits-label-leaking.safetensors")),
+    ("digits-mmc", include_bytes!("../weights/digits-mmc.safetensors")),
     ("digits-mmc-at", include_bytes!("../weights/digits-mmc-at.safetensors")),
     ("digits-pgd-at", include_bytes!("../weights/digits-pgd-at.safetensors")),
     ("digits-random-self-ensemble", include_bytes!("../weights/digits-random-self-ensemble.safetensors")),
     ("digits-standard", include_bytes!("../weights/digits-standard.safetensors")),
-    ("digits-standard-onnx", include_bytes!("../weights/digits-standard.onnx")),
     ("digits-surrogate", include_bytes!("../weights/digits-surrogate.safetensors")),
     ("digits-thermometer", include_bytes!("../weights/digits-thermometer.safetensors")),
     ("digits-trades", include_bytes!("../weights/digits-trades.safetensors")),
@@ -22,12 +20,29 @@ const BUILTIN: &[(&str, &[u8])] = &[
     ("mnist-pgd-at", include_bytes!("../weights/mnist-pgd-at.safetensors")),
 ];
 
-/// The safetensors file of that name, or nothing if there is none.
+/// Graphs with their weights: names and ONNX files.
+const GRAPHS: &[(&str, &[u8])] = &[
+    ("digits-generator", include_bytes!("../weights/digits-generator.onnx")),
+    ("digits-standard-onnx", include_bytes!("../weights/digits-standard.onnx")),
+];
+
+/// The safetensors or ONNX file of that name, or nothing if there is none.
 pub fn builtin_weights(name: &str) -> Option<&'static [u8]> {
-    BUILTIN.iter().find(|(known, _)| *known == name).map(|(_, bytes)| *bytes)
+    find(NETWORKS, name).or_else(|| find(GRAPHS, name))
 }
 
-/// The names of all weights that the program carries.
-pub(crate) fn builtin_names() -> impl Iterator<Item = &'static str> {
-    BUILTIN.iter().map(|(name, _)| *name)
+/// The safetensors file of that name.
+///
+/// # Errors
+/// A message that names those that there are.
+pub(crate) fn builtin_network(name: &str) -> Result<&'static [u8], String> {
+    find(NETWORKS, name).ok_or_else(|| {
+        let known: Vec<String> = NETWORKS.iter().map(|(name, _)| format!("`builtin:{name}`")).collect();
+        let what = if find(GRAPHS, name).is_some() { "is an ONNX graph, no weights" } else { "is not built in" };
+        format!("`builtin:{name}` {what}; weights that are built in: {}", known.join(", "))
+    })
+}
+
+fn find(files: &'static [(&str, &[u8])], name: &str) -> Option<&'static [u8]> {
+    files.iter().find(|(known, _)| *known == name).map(|(_, bytes)| *bytes)
 }

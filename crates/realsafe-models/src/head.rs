@@ -7,6 +7,9 @@ use realsafe_plan::{Fallback, Parameter, ParameterKind, Values};
 
 const MAX_MAHALANOBIS: &str = "max-mahalanobis";
 
+/// The largest product of squared classes and dimensions for which centres are spread: a minute's work.
+const MOST_SPREAD: usize = 100_000_000;
+
 /// Which head a network has.
 pub(crate) const HEAD: Parameter = Parameter {
     name: "head",
@@ -22,7 +25,7 @@ pub(crate) const FEATURE_DIMENSION: Parameter = Parameter {
     kind: ParameterKind::Count { minimum: 2, maximum: 100_000 },
     unit: "outputs of the last linear layer",
     fallback: Fallback::Unset,
-    documentation: "The dimension of the features whose distances to the centres are taken, for `head = \"max-mahalanobis\"`; unset, 256. Where it is less than the number of classes minus one, centres are spread numerically",
+    documentation: "The dimension of the features whose distances to the centres are taken, for `head = \"max-mahalanobis\"`; unset, 256. Where it is less than the number of classes minus one, centres are spread numerically, which is refused for very many classes",
 };
 
 /// How long the centres of a Max-Mahalanobis head are.
@@ -51,7 +54,7 @@ impl Head {
             return Self::Linear;
         }
         let set = |name| values.is_set(name).then_some(name);
-        let dimension = set(FEATURE_DIMENSION.name).map_or(256, |name| values.count(name) as usize);
+        let dimension = dimension(values);
         let norm = set(CENTRE_NORM.name).map_or(10.0, |name| values.number(name));
         let centres = centres(classes, dimension).into_iter().flatten().map(|value| value * norm).collect();
         Self::MaxMahalanobis { centres, dimension }
@@ -77,18 +80,34 @@ impl Head {
     }
 }
 
-/// What is wrong with the parameters of the head, if anything.
+/// What is wrong with the parameters of the head of a network that knows so many classes, if anything.
 ///
 /// # Errors
-/// A message that names the parameter that has no meaning without the head.
-pub(crate) fn check(values: &Values) -> Result<(), String> {
-    let stray = [FEATURE_DIMENSION.name, CENTRE_NORM.name].into_iter().find(|name| values.is_set(name));
-    match stray {
-        Some(name) if !is_max_mahalanobis(values) => Err(format!(
+/// A message that names the parameter that has no meaning without the head, or says that its centres would take too long to
+/// spread.
+pub(crate) fn check(values: &Values, classes: usize) -> Result<(), String> {
+    if is_max_mahalanobis(values) {
+        let (dimension, enough) = (dimension(values), classes - 1);
+        if dimension < enough && classes * classes * dimension > MOST_SPREAD {
+            return Err(format!(
+                "{classes} centres in {dimension} dimensions would take too long to spread; raise `{}` to {enough}, where \
+                 their places are known",
+                FEATURE_DIMENSION.name
+            ));
+        }
+        return Ok(());
+    }
+    match [FEATURE_DIMENSION.name, CENTRE_NORM.name].into_iter().find(|name| values.is_set(name)) {
+        Some(name) => Err(format!(
             "`{name}` belongs to `head = \"{MAX_MAHALANOBIS}\"`; name that head too, or leave `{name}` out"
         )),
-        _ => Ok(()),
+        None => Ok(()),
     }
+}
+
+/// How many outputs the last linear layer has under a Max-Mahalanobis head.
+fn dimension(values: &Values) -> usize {
+    if values.is_set(FEATURE_DIMENSION.name) { values.count(FEATURE_DIMENSION.name) as usize } else { 256 }
 }
 
 fn is_max_mahalanobis(values: &Values) -> bool {

@@ -10,7 +10,7 @@ use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
-use realsafe_core::{Draws, product};
+use realsafe_core::{Draws, median, product};
 use realsafe_plan::{Fallback, Parameter, ParameterKind, Values};
 
 use crate::layers::{convolution, fold, normalised};
@@ -58,7 +58,7 @@ pub(crate) const IMAGE_NOISE: Parameter = Parameter {
     kind: ParameterKind::Number { minimum: 0.0, maximum: 10.0 },
     unit: "pixel value, after the network's own normalisation",
     fallback: Fallback::Unset,
-    documentation: "Random self-ensemble: the deviation of the Gaussian noise that is added before the first convolution, in training, too; the paper has 0.2. Unset, none",
+    documentation: "Random self-ensemble: the deviation of the Gaussian noise that is added before the first convolution, in training, too; the paper has 0.2, and averages predictions (`prediction-averaging`). Unset, none",
 };
 
 /// The deviation of the noise that random self-ensemble adds inside.
@@ -160,7 +160,7 @@ pub(crate) const DENOISING: Parameter = Parameter {
     kind: ParameterKind::Choice(&["gaussian", "dot-product", "mean", "median"]),
     unit: "",
     fallback: Fallback::Unset,
-    documentation: "Feature denoising: what the added blocks filter with. `gaussian` and `dot-product` are non-local means, the former with a softmax of embedded features, the others take 3x3 positions; unset, there are no such blocks",
+    documentation: "Feature denoising: what the added blocks filter with. `gaussian` and `dot-product` are non-local means, the former with a softmax of embedded features, the others take 3x3 positions, of which those outside of the image count as zeros; unset, there are no such blocks",
 };
 
 /// A denoising block: filter, 1x1 convolution and batch norm, added to its input.
@@ -216,7 +216,7 @@ impl Denoising {
                 let options = AvgPoolOptions::new([3, 3]).with_stride([1, 1]).with_padding([1, 1]);
                 avg_pool2d(features.clone(), options)
             }
-            Filter::Median => median(features.clone()),
+            Filter::Median => median_filter(features.clone()),
         };
         features + normalised(self.conv.forward(filtered), &self.bn)
     }
@@ -247,18 +247,8 @@ impl Denoising {
 }
 
 /// The median of 3x3 positions, with zeros around the image.
-fn median(features: Tensor<4>) -> Tensor<4> {
+fn median_filter(features: Tensor<4>) -> Tensor<4> {
     let [_, _, height, width] = features.dims();
     let padded = features.pad([(1, 1), (1, 1)], 0.0);
-    let mut sorted: Vec<Tensor<4>> =
-        (0..9).map(|place| padded.clone().narrow(2, place / 3, height).narrow(3, place % 3, width)).collect();
-    // Of nine values, five rounds of a selection sort leave the fifth smallest in its place.
-    for first in 0..5 {
-        for other in first + 1..9 {
-            let (a, b) = (sorted[first].clone(), sorted[other].clone());
-            sorted[first] = a.clone().min_pair(b.clone());
-            sorted[other] = a.max_pair(b);
-        }
-    }
-    sorted.swap_remove(4)
+    median((0..9).map(|place| padded.clone().narrow(2, place / 3, height).narrow(3, place % 3, width)).collect())
 }

@@ -16,6 +16,7 @@ mod layers;
 mod network;
 mod networks;
 mod sequence;
+mod style;
 mod training;
 mod weights;
 

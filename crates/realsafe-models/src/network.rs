@@ -1,17 +1,16 @@
-//! What a network of this crate is, and how one becomes a [`Model`].
+//! What a network of this crate is, and what it is in evaluation state.
 
 use std::sync::Arc;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
-use realsafe_core::{Certificates, Certifier, Draws, Locations, Model, ProofOptions, Stop, device};
+use realsafe_core::{Certificates, Certifier, Draws, Model, ProofOptions, Stop, device};
 use realsafe_plan::{Norm, Values};
 
 use crate::bounds::{HALVINGS, Layer, enlarge, is_bounded, margins_between};
 use crate::dual::{DUAL_HALVINGS, dual_margins_between, functions};
 use crate::head::Head;
 use crate::inner::Randomness;
-use crate::weights;
 
 /// A network as a burn module whose parameters are named as in its checkpoints.
 pub(crate) trait Network: Module + Send + Sync + 'static {
@@ -127,18 +126,4 @@ impl<N: Network> Certifier for Evaluation<N> {
         }
         Ok(Certificates { radii, passes })
     }
-}
-
-/// The body of every [`realsafe_core::ModelEntry`]: a network with the weights that its parameters name.
-pub(crate) fn build<N: Network>(
-    values: &Values,
-    locations: &Locations,
-    device: &Device,
-) -> Result<Box<dyn Model>, String> {
-    if !values.is_set("weights") {
-        return Err("the network has no weights: name a file with `weights`, or train one first".to_owned());
-    }
-    let mut network = N::new(values, device);
-    weights::load(&mut network, &weights::Source::find(values.text("weights"), locations)?)?;
-    Ok(Box::new(Evaluation::new(&network)))
 }

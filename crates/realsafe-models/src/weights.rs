@@ -1,4 +1,4 @@
-//! Reading and writing weights; nothing in a file is ever executed.
+//! Reading and writing weights, and networks that have them; nothing in a file is ever executed.
 
 use std::path::{Path, PathBuf};
 
@@ -7,11 +7,12 @@ use burn::store::{
     ApplyError, ApplyResult, BurnToPyTorchAdapter, ChainAdapter, FloatCastAdapter, KeyRemapper, ModuleSnapshot,
     ModuleStore, PyTorchToBurnAdapter, PytorchStore, SafetensorsStore,
 };
-use burn::tensor::DType;
-use realsafe_core::Locations;
+use burn::tensor::{DType, Device};
+use realsafe_core::{Locations, Model};
+use realsafe_plan::Values;
 
-use crate::builtin::{builtin_names, builtin_weights};
-use crate::network::Network;
+use crate::builtin::builtin_network;
+use crate::network::{Evaluation, Network};
 
 /// Prefixes that training scripts and the packages `robustness` and RobustBench leave in front of every key.
 const WRAPPERS: [(&str, &str); 3] =
@@ -38,11 +39,7 @@ impl Source {
     /// Finds what a spec names: `builtin:NAME`, or a file.
     pub(crate) fn find(name: &str, locations: &Locations) -> Result<Self, String> {
         if let Some(builtin) = name.strip_prefix("builtin:") {
-            let bytes = builtin_weights(builtin).ok_or_else(|| {
-                let known: Vec<String> = builtin_names().map(|name| format!("`builtin:{name}`")).collect();
-                format!("no weights `{name}` are built in; there are: {}", known.join(", "))
-            })?;
-            return Ok(Self::Builtin(name.to_owned(), bytes));
+            return Ok(Self::Builtin(name.to_owned(), builtin_network(builtin)?));
         }
         let path = locations.file(name);
         if !path.is_file() {
@@ -90,6 +87,20 @@ impl Source {
             )
         })
     }
+}
+
+/// The body of every [`realsafe_core::ModelEntry`]: a network with the weights that its parameters name.
+pub(crate) fn build<N: Network>(
+    values: &Values,
+    locations: &Locations,
+    device: &Device,
+) -> Result<Box<dyn Model>, String> {
+    if !values.is_set("weights") {
+        return Err("the network has no weights: name a file with `weights`, or train one first".to_owned());
+    }
+    let mut network = N::new(values, device);
+    load(&mut network, &Source::find(values.text("weights"), locations)?)?;
+    Ok(Box::new(Evaluation::new(&network)))
 }
 
 /// Gives a network the weights of a file, every one of which it must use.

@@ -1,21 +1,25 @@
 //! Ensembles answer with the means of their members, and their gradients are exact.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use realsafe_core::random::Purpose;
 use realsafe_core::{Draws, Locations, Model, Registry};
 use realsafe_models::builtin_weights;
 use realsafe_plan::{Environment, parse_component};
 
-fn model(id: &str, table: &str) -> Result<Box<dyn Model>, String> {
-    let registry = Registry::linked();
-    let catalogue = registry.catalogue()?;
-    let environment = Environment {
+fn environment() -> Environment<'static> {
+    Environment {
         data: ".".into(),
         data_origin: "the test".to_owned(),
         builtin: &|name| builtin_weights(name).map(<[u8]>::to_vec),
         read_files: false,
-    };
+    }
+}
+
+fn model(id: &str, table: &str) -> Result<Box<dyn Model>, String> {
+    let registry = Registry::linked();
+    let catalogue = registry.catalogue()?;
     let component = catalogue.get(realsafe_plan::Kind::Model, id).ok_or("it is not linked")?;
-    let chosen = parse_component(component, table, &catalogue, &environment).map_err(|told| told.render(false))?;
+    let chosen = parse_component(component, table, &catalogue, &environment()).map_err(|told| told.render(false))?;
     let traits = component.model().ok_or("it is no model")?;
     (traits.input)(&chosen.values)?;
     (traits.classes)(&chosen.values)?;
@@ -29,6 +33,12 @@ fn ensemble(combine: &str) -> Box<dyn Model> {
     let member = |weights: &str| format!("{{ use = \"digits-cnn\", {weights} }}");
     let (one, other) = (member(STANDARD), member(SURROGATE));
     model("ensemble", &format!("members = [{one}, {other}]\ncombine = \"{combine}\"")).unwrap()
+}
+
+/// A member that draws numbers, and one that does not.
+fn half_random() -> String {
+    let random = "{ use = \"digits-cnn\", weights = \"builtin:digits-random-self-ensemble\", image-noise = 0.2 }";
+    format!("members = [{random}, {{ use = \"digits-cnn\", {STANDARD} }}]")
 }
 
 fn images() -> Tensor<4> {
@@ -82,6 +92,39 @@ fn gradients_through_members_are_those_of_autodiff() {
         for (found, expected) in found.iter().zip(&expected) {
             assert!((found - expected).abs() < 1e-4 * scale, "{combine}: {found} {expected}");
         }
+    }
+}
+
+#[test]
+fn a_random_member_draws_its_own_numbers_in_every_pass() {
+    let ensemble = model("ensemble", &half_random()).unwrap();
+    let random = "weights = \"builtin:digits-random-self-ensemble\"\nimage-noise = 0.2";
+    let members = [random, STANDARD].map(|table| model("digits-cnn", table).unwrap());
+    let draws = |pass| Draws::new(3, Purpose::Defense, [(7, pass), (8, pass)]);
+    let ask = |model: &dyn Model, draws: &Draws| numbers(model.logits(images(), draws).unwrap());
+    let answers = ask(&*ensemble, &draws(0));
+    assert_eq!(answers, ask(&*ensemble, &draws(0)));
+    assert_ne!(answers, ask(&*ensemble, &draws(1)));
+    let ones = || Tensor::<2>::ones([2, 10], &Device::default());
+    let mean = |of: &dyn Fn(&dyn Model, &Draws) -> Vec<f64>| -> Vec<f64> {
+        let [one, other] = [0, 1].map(|place| of(&*members[place], &draws(0).of_part(place as u64)));
+        one.iter().zip(other).map(|(one, other)| f64::midpoint(*one, other)).collect()
+    };
+    let pulled =
+        |model: &dyn Model, draws: &Draws| numbers(model.forward(images(), draws).unwrap().pull(ones()).unwrap());
+    for (found, expected) in [(answers, mean(&ask)), (pulled(&*ensemble, &draws(0)), mean(&pulled))] {
+        assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?} {expected:?}");
+    }
+}
+
+#[test]
+fn an_ensemble_is_random_where_a_member_is() {
+    let catalogue = Registry::linked().catalogue().unwrap();
+    let component = catalogue.get(realsafe_plan::Kind::Model, "ensemble").unwrap();
+    let plain = format!("members = [{{ use = \"digits-cnn\", {STANDARD} }}, {{ use = \"digits-cnn\", {SURROGATE} }}]");
+    for (table, random) in [(half_random(), true), (plain, false)] {
+        let chosen = parse_component(component, &table, &catalogue, &environment()).unwrap();
+        assert_eq!((component.model().unwrap().randomised)(&chosen.values), random, "{table}");
     }
 }
 

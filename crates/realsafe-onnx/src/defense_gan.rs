@@ -29,7 +29,6 @@ use realsafe_core::random::Purpose;
 use realsafe_core::{
     ComponentFailure, Defense, DefenseEntry, Draws, Locations, Parametrisation, Stop, fill_gaussian, inventory, read,
 };
-use realsafe_models::builtin_weights;
 use realsafe_plan::{
     Component, DefenseTraits, Fallback, GradientMode, Origin, Parameter, ParameterKind, Traits, Values,
 };
@@ -38,6 +37,7 @@ use crate::dense::Dense;
 use crate::file::File;
 use crate::graph::Graph;
 use crate::signature::Signature;
+use crate::source;
 
 /// How much of the last step is repeated, as in the authors' program.
 const MOMENTUM: f64 = 0.7;
@@ -68,14 +68,8 @@ impl Interface {
 
     /// By what is known when specs are read.
     fn known(values: &Values) -> Result<Self, String> {
-        let name = values.text("generator");
-        let builtin = name.strip_prefix("builtin:").and_then(builtin_weights);
-        let signature = match (values.path("generator"), builtin) {
-            (Some(path), _) if path.is_file() => Signature::read_file(path),
-            (_, Some(bytes)) => Signature::read(bytes),
-            _ => Err("it is not there".to_owned()),
-        };
-        signature.and_then(Self::new).map_err(|error| format!("the generator `{name}`: {error}"))
+        let interface = source::signature(values, "generator").and_then(Self::new);
+        interface.map_err(|error| format!("the generator `{}`: {error}", values.text("generator")))
     }
 }
 
@@ -92,13 +86,10 @@ struct DefenseGan {
 impl DefenseGan {
     fn new(values: &Values, locations: &Locations) -> Result<Self, String> {
         let name = values.text("generator");
-        let bytes = match name.strip_prefix("builtin:") {
-            Some(builtin) => builtin_weights(builtin).ok_or_else(|| format!("`{name}` is not built in"))?.to_vec(),
-            None => fs_err::read(locations.file(name)).map_err(|error| error.to_string())?,
-        };
-        let interface = Signature::read(&bytes).and_then(Interface::new);
+        let wrong = |error: String| format!("the generator `{name}`: {error}");
+        let bytes = source::bytes(values, "generator", locations).map_err(wrong)?;
         let defense = Self {
-            interface: interface.map_err(|error| format!("the generator `{name}`: {error}"))?,
+            interface: Signature::read(&bytes).and_then(Interface::new).map_err(wrong)?,
             bytes,
             steps: values.count("steps"),
             restarts: usize::try_from(values.count("restarts")).map_err(|error| error.to_string())?,
@@ -106,7 +97,7 @@ impl DefenseGan {
             generator: OnceLock::new(),
         };
         // What is wrong with the graph is wrong on every device.
-        defense.graph(&Device::flex()).map_err(|error| format!("the generator `{name}`: {error}"))?;
+        defense.graph(&Device::flex()).map_err(wrong)?;
         Ok(defense)
     }
 

@@ -12,4 +12,5 @@ mod host;
 mod onnx;
 mod operators;
 mod signature;
+mod source;
 mod value;

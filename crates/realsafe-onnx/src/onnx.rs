@@ -39,18 +39,17 @@
 //! ## References
 //! The operators are those of the standard at <https://onnx.ai/onnx/operators/>; versions 11 to 20 are compared with PyTorch.
 
-use std::path::Path;
-
 use burn::tensor::{Device, Tensor};
 use realsafe_core::{ComponentFailure, Draws, Locations, Model, ModelEntry, Stop, inventory};
+use realsafe_models::Normalisation;
 use realsafe_models::foreign::{MEAN, STANDARD_DEVIATION, normalisation, try_out};
-use realsafe_models::{Normalisation, builtin_weights};
 use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
 use crate::dense::Dense;
 use crate::file::File;
 use crate::graph::Graph;
 use crate::signature::Signature;
+use crate::source;
 
 /// What a graph takes and gives, the file and the parameters put together.
 #[derive(Clone, Debug)]
@@ -126,14 +125,8 @@ fn agreed(name: &str, file: Option<usize>, parameter: Option<usize>) -> Result<u
 
 /// The interface by what is known when specs are read.
 fn interface(values: &Values) -> Result<Interface, String> {
-    let name = values.text("file");
-    let builtin = name.strip_prefix("builtin:").and_then(builtin_weights);
-    let signature = match (values.path("file"), builtin) {
-        (Some(path), _) if path.is_file() => Signature::read_file(path),
-        (_, Some(bytes)) => Signature::read(bytes),
-        _ => Err("it is not there".to_owned()),
-    };
-    signature.and_then(|signature| Interface::new(&signature, values)).map_err(|error| format!("`{name}`: {error}"))
+    let interface = source::signature(values, "file").and_then(|signature| Interface::new(&signature, values));
+    interface.map_err(|error| format!("`{}`: {error}", values.text("file")))
 }
 
 /// A graph as a model.
@@ -186,11 +179,9 @@ impl Model for Onnx {
 fn build(values: &Values, locations: &Locations, device: &Device) -> Result<Box<dyn Model>, String> {
     let name = values.text("file");
     let wrong = |error: String| format!("the model `{name}` cannot be used: {error}");
-    let bytes = match name.strip_prefix("builtin:") {
-        Some(builtin) => builtin_weights(builtin).ok_or_else(|| wrong("it is not built in".to_owned()))?.to_vec(),
-        None => read(&locations.file(name))?,
-    };
-    let external = values.is_set("weights").then(|| read(&locations.file(values.text("weights")))).transpose()?;
+    let bytes = source::bytes(values, "file", locations).map_err(wrong)?;
+    let external = values.is_set("weights").then(|| source::bytes(values, "weights", locations)).transpose();
+    let external = external.map_err(wrong)?;
     let interface = Signature::read(&bytes).and_then(|signature| Interface::new(&signature, values)).map_err(wrong)?;
     let normalisation = normalisation(values, interface.images[0]).map_err(wrong)?;
     let file = File::read(&bytes, external.as_deref(), device).map_err(wrong)?;
@@ -198,10 +189,6 @@ fn build(values: &Values, locations: &Locations, device: &Device) -> Result<Box<
     let model = Onnx { graph, interface, normalisation };
     try_out(|images| model.all(images), model.interface.images, device).map_err(wrong)?;
     Ok(Box::new(model))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    fs_err::read(path).map_err(|error| error.to_string())
 }
 
 const fn size(name: &'static str, documentation: &'static str) -> Parameter {

@@ -1,11 +1,16 @@
 //! The projection onto what a generator makes, with the built-in generator of digits.
 
 extern crate realsafe_data as _;
+extern crate realsafe_defenses as _;
 extern crate realsafe_onnx as _;
 
+use std::sync::Arc;
+
 use burn::tensor::{Device, Tensor, TensorData};
-use realsafe_core::{DatasetEntry, Defense, DefenseEntry, Draws, Locations, Registry, inventory};
-use realsafe_plan::{Environment, parse_component};
+use realsafe_core::{
+    DatasetEntry, DefendedModel, Defense, DefenseEntry, Draws, Locations, Model, Registry, Stop, inventory,
+};
+use realsafe_plan::{Environment, GradientMode, parse_component};
 
 const PARAMETERS: &str = "generator = \"builtin:digits-generator\"\nsteps = 100\nrestarts = 4";
 
@@ -108,6 +113,43 @@ fn the_way_from_images_to_codes_is_the_derivative() {
         };
         let difference = (moved(2e-4) - moved(-2e-4)) / 4e-4;
         assert!((difference - f64::from(*slope)).abs() < 0.02 * f64::from(largest), "{place}: {difference} {slope}");
+    }
+}
+
+/// What a network sees, and the gradient that it gives: of logits that are the pixels themselves, in two classes.
+struct Halves;
+
+impl Model for Halves {
+    fn logits(&self, images: Tensor<4>, _: &Draws) -> Result<Tensor<2>, Stop> {
+        let flat: Tensor<2> = images.flatten(1, 3);
+        Ok(Tensor::cat(vec![flat.clone().narrow(1, 0, 32).square().sum_dim(1), flat.narrow(1, 32, 32).sum_dim(1)], 1))
+    }
+}
+
+#[test]
+fn attackers_get_the_gradient_at_the_projection_and_through_what_follows() {
+    let projection: Arc<dyn Defense> = Arc::from(build(PARAMETERS).unwrap());
+    let entry = inventory::iter::<DefenseEntry>().find(|entry| entry.component.id == "bit-depth").unwrap();
+    let chosen =
+        parse_component(&entry.component, "levels = 4", &Registry::linked().catalogue().unwrap(), &environment());
+    let rounding = (entry.build)(&chosen.unwrap().values, &Locations { data: ".".into() }).unwrap();
+    let rounding: Arc<dyn Defense> = Arc::from(rounding);
+    let none = Draws::none(3);
+    let projected = projection.forward(digits(3), &none).unwrap();
+    let rounded = rounding.forward(projected.clone(), &none).unwrap();
+    let first = (projection, GradientMode::Identity);
+    let stacks = [vec![first.clone()], vec![first, (rounding, GradientMode::Identity)]];
+    for (stack, seen) in stacks.into_iter().zip([projected, rounded]) {
+        let tape = DefendedModel::new(Arc::new(Halves), stack.clone()).forward(digits(3), &none).unwrap();
+        assert_eq!(floats(tape.logits.clone()), floats(Halves.logits(seen.clone(), &none).unwrap()));
+        let found = floats(tape.pull(Tensor::ones([3, 2], &Device::flex())).unwrap());
+        let expected = floats(seen);
+        let slopes = expected.iter().enumerate().map(|(at, pixel)| if at % 64 < 32 { 2.0 * pixel } else { 1.0 });
+        assert_eq!(found, slopes.collect::<Vec<f32>>());
+        let hidden = stack.into_iter().map(|(defense, _)| (defense, GradientMode::Blocked)).collect();
+        let tape = DefendedModel::new(Arc::new(Halves), hidden).forward(digits(3), &none).unwrap();
+        let nothing = tape.pull(Tensor::ones([3, 2], &Device::flex())).unwrap();
+        assert_eq!(floats(nothing), vec![0.0; 192]);
     }
 }
 

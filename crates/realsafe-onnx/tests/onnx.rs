@@ -222,6 +222,8 @@ fn what_a_file_lacks_is_told_with_its_place() {
     for part in ["com.example.Sharpen", "`sharpen_1`", "NonMaxSuppression", "`suppress`"] {
         assert!(missing.contains(part), "{missing}");
     }
+    let told = refusal("file = \"training.onnx\"", &formats);
+    assert!(told.contains("`leave_out` (Dropout): it is in training state"), "{told}");
     let told = refusal("file = \"inputs.onnx\"", &formats);
     assert!(told.contains("the file has more inputs: `images`, `offset`"), "{told}");
     let told = refusal("file = \"formats-external.onnx\"", &formats);

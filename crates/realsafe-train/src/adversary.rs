@@ -10,6 +10,8 @@ use realsafe_core::{
 };
 use realsafe_plan::{Norm, Values};
 
+use crate::schedule::grown;
+
 /// The standard deviation of [`Start::NearClean`] in each pixel, as the authors of TRADES chose it.
 const NEAR: f32 = 0.001;
 
@@ -34,6 +36,13 @@ pub(crate) enum Start {
     NearClean,
     /// Uniform in the cube (linf), a Gaussian direction times a uniform radius (l2).
     Ball,
+}
+
+impl Start {
+    /// From the parameter `random-start`.
+    pub(crate) fn of(values: &Values) -> Self {
+        if values.flag("random-start") { Self::Ball } else { Self::Clean }
+    }
 }
 
 /// What is raised.
@@ -77,10 +86,10 @@ impl Adversary {
             Aim::Label | Aim::Distance => None,
             Aim::CleanOutput => Some(Logits::read(victim.logits(batch.images.clone(), &self.draws(batch, 0))?)?),
         };
-        let grown = self.grown(batch.time);
+        let grown = single(grown(batch.time, self.warm_up));
         let eps = per_row(&vec![self.eps * grown; batch.labels.len()], &batch.images);
         let mut images = batch.images.clone();
-        if let Some(noise) = self.noise(batch) {
+        if let Some(noise) = self.noise(batch, self.eps * grown) {
             images = project(self.norm, images + noise, &batch.images, &eps)?;
         }
         for step in 1..=self.steps {
@@ -98,13 +107,8 @@ impl Adversary {
         Draws::new(batch.seed, Purpose::Defense, batch.samples.iter().map(|sample| (*sample, pass)))
     }
 
-    /// How much of their size the ball and the step have.
-    fn grown(&self, time: f64) -> f32 {
-        if self.warm_up > 0.0 { single((time / self.warm_up).min(1.0)) } else { 1.0 }
-    }
-
-    /// The way from every clean image to the first point, from the row's own stream.
-    fn noise(&self, batch: &TrainingBatch) -> Option<Tensor<4>> {
+    /// The way from every clean image to the first point in a ball, from the row's own stream.
+    fn noise(&self, batch: &TrainingBatch, eps: f32) -> Option<Tensor<4>> {
         let dims = batch.images.dims();
         let mut values = vec![0.0; dims.iter().product()];
         for (row, pixels) in values.chunks_exact_mut(dims[1..].iter().product()).enumerate() {
@@ -115,7 +119,7 @@ impl Adversary {
                     fill_gaussian(&mut random, pixels);
                     pixels.iter_mut().for_each(|pixel| *pixel *= NEAR);
                 }
-                Start::Ball => fill_ball(self.norm, self.eps * self.grown(batch.time), &mut random, pixels),
+                Start::Ball => fill_ball(self.norm, eps, &mut random, pixels),
             }
         }
         Some(Tensor::from_data(TensorData::new(values, dims), &batch.images.device()))

@@ -2,15 +2,17 @@
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use realsafe_core::Samples;
+use realsafe_core::{Samples, fill_gaussian};
 use realsafe_plan::Values;
 
-/// The parameters `augmentation` and `padding`.
+/// The parameters `augmentation`, `padding` and `gaussian-noise`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Augmentation {
     /// The border of zeros around an image before it is cropped; 0 for none.
     padding: usize,
     flip: bool,
+    /// The deviation of the noise.
+    noise: f32,
 }
 
 impl Augmentation {
@@ -22,28 +24,39 @@ impl Augmentation {
             _ => (false, false),
         };
         let padding = usize::try_from(values.count("padding")).unwrap_or(usize::MAX);
-        Self { padding: if crop { padding } else { 0 }, flip }
+        let noise = values.number("gaussian-noise") as f32;
+        Self { padding: if crop { padding } else { 0 }, flip, noise }
     }
 
     /// Changes every image by what is drawn from its row's stream.
     pub(crate) fn apply(self, samples: &mut Samples, stream: impl Fn(usize) -> ChaCha8Rng) {
-        if self.padding == 0 && !self.flip {
-            return;
-        }
-        let [channels, height, width] = samples.shape;
-        for (row, image) in samples.pixels.chunks_exact_mut(channels * height * width).enumerate() {
+        let (moves, shape) = (self.padding > 0 || self.flip, samples.shape);
+        let pixels: usize = shape.iter().product();
+        for (row, image) in samples.pixels.chunks_exact_mut(pixels).enumerate() {
             let mut random = stream(row);
-            let shift = [(); 2].map(|()| random.random_range(0..=2 * self.padding));
-            let flip = self.flip && random.random();
-            let before = image.to_vec();
-            for (plane, before) in image.chunks_exact_mut(height * width).zip(before.chunks_exact(height * width)) {
-                for (y, line) in plane.chunks_exact_mut(width).enumerate() {
-                    for (x, pixel) in line.iter_mut().enumerate() {
-                        let x = if flip { width - 1 - x } else { x };
-                        // The place in the image that the padded one has here; wrapped around, it is outside as well.
-                        let [y, x] = [y + shift[0], x + shift[1]].map(|place| place.wrapping_sub(self.padding));
-                        *pixel = if y < height && x < width { before[y * width + x] } else { 0.0 };
-                    }
+            if moves {
+                self.moved(image, shape, &mut random);
+            }
+            if self.noise > 0.0 {
+                let mut noise = vec![0.0; pixels];
+                fill_gaussian(&mut random, &mut noise);
+                image.iter_mut().zip(noise).for_each(|(pixel, noise)| *pixel += self.noise * noise);
+            }
+        }
+    }
+
+    /// Crops and mirrors an image.
+    fn moved(self, image: &mut [f32], [_, height, width]: [usize; 3], random: &mut ChaCha8Rng) {
+        let shift = [(); 2].map(|()| random.random_range(0..=2 * self.padding));
+        let flip = self.flip && random.random();
+        let before = image.to_vec();
+        for (plane, before) in image.chunks_exact_mut(height * width).zip(before.chunks_exact(height * width)) {
+            for (y, line) in plane.chunks_exact_mut(width).enumerate() {
+                for (x, pixel) in line.iter_mut().enumerate() {
+                    let x = if flip { width - 1 - x } else { x };
+                    // The place in the image that the padded one has here; wrapped around, it is outside as well.
+                    let [y, x] = [y + shift[0], x + shift[1]].map(|place| place.wrapping_sub(self.padding));
+                    *pixel = if y < height && x < width { before[y * width + x] } else { 0.0 };
                 }
             }
         }
@@ -58,20 +71,20 @@ mod tests {
 
     use super::*;
 
-    fn augmented(padding: usize, flip: bool, rows: usize) -> Vec<Vec<f32>> {
+    fn augmented(padding: usize, flip: bool, noise: f32, rows: usize) -> Vec<Vec<f32>> {
         let image: Vec<f32> = (1..=12).map(|value| value as f32).collect();
         let mut samples =
             Samples { shape: [2, 2, 3], pixels: image.repeat(rows), labels: vec![0; rows], targets: None };
         let of_row = |row: usize| {
             stream(StreamKey { seed: 0, purpose: Purpose::Training, sample: row as u64, restart: 0, step: 4 })
         };
-        Augmentation { padding, flip }.apply(&mut samples, of_row);
+        Augmentation { padding, flip, noise }.apply(&mut samples, of_row);
         samples.pixels.chunks_exact(12).map(<[f32]>::to_vec).collect()
     }
 
     #[test]
     fn crops_are_all_shifts_by_up_to_the_padding() {
-        let images = augmented(1, false, 200);
+        let images = augmented(1, false, 0.0, 200);
         let mut seen = BTreeSet::new();
         for image in images {
             // Which of the nine shifts it is, told by where pixels of the image lie in both channels.
@@ -92,12 +105,28 @@ mod tests {
 
     #[test]
     fn half_of_the_images_are_mirrored() {
-        let images = augmented(0, true, 200);
+        let images = augmented(0, true, 0.0, 200);
         let plain: Vec<f32> = (1..=12).map(|value| value as f32).collect();
         let mirrored = [3, 2, 1, 6, 5, 4, 9, 8, 7, 12, 11, 10].map(|value| value as f32).to_vec();
         let count = images.iter().filter(|image| **image == mirrored).count();
         assert!(images.iter().all(|image| *image == plain || *image == mirrored));
         assert!((70..=130).contains(&count), "{count}");
-        assert_eq!(augmented(0, false, 3), vec![plain; 3]);
+        assert_eq!(augmented(0, false, 0.0, 3), vec![plain; 3]);
+    }
+
+    #[test]
+    fn noise_has_its_deviation_and_comes_after_the_crop() {
+        let images = augmented(0, false, 0.25, 1000);
+        let noise = images.iter().flat_map(|image| image.iter().zip(1..).map(|(pixel, value)| pixel - value as f32));
+        let noise: Vec<f64> = noise.map(f64::from).collect();
+        let count = noise.len() as f64;
+        let mean = noise.iter().sum::<f64>() / count;
+        let deviation = (noise.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt();
+        assert!(mean.abs() < 0.01 && (deviation - 0.25).abs() < 0.01, "{mean} {deviation}");
+        // Zeros of the border are noisy, too, and the crop is that of the same stream without noise.
+        let (crops, noisy) = (augmented(1, false, 0.0, 20), augmented(1, false, 0.25, 20));
+        let away = |(a, b): (&f32, &f32)| (a - b).abs();
+        let largest = crops.concat().iter().zip(&noisy.concat()).map(away).fold(0.0, f32::max);
+        assert!(noisy.concat().iter().all(|pixel| *pixel != 0.0) && largest < 0.25 * 5.0, "{largest}");
     }
 }

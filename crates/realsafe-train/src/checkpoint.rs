@@ -10,9 +10,9 @@ use realsafe_core::TrainingState;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
+use crate::error::TrainingError;
 use crate::files::replace_bytes;
 use crate::metrics::{EpochMetrics, EpochTime, from_csv, to_csv};
-use crate::trainer::TrainingError;
 
 /// A run after a number of epochs.
 pub(crate) struct Checkpoint {

@@ -7,6 +7,7 @@
 mod adversary;
 mod augmentation;
 mod checkpoint;
+mod error;
 mod files;
 mod losses;
 mod metrics;
@@ -16,8 +17,9 @@ mod recipes;
 mod schedule;
 mod trainer;
 
+pub use error::TrainingError;
 pub use metrics::EpochMetrics;
-pub use trainer::{Progress, TrainedWeights, TrainingError, TrainingSummary, Watch, train};
+pub use trainer::{Progress, TrainedWeights, TrainingSummary, Watch, train};
 
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ macro_rules! recipe_parameters {
             $crate::parameters::BATCH_SIZE,
             $crate::parameters::AUGMENTATION,
             $crate::parameters::PADDING,
+            $crate::parameters::GAUSSIAN_NOISE,
             $crate::parameters::OPTIMIZER,
             $crate::parameters::LEARNING_RATE,
             $crate::parameters::MOMENTUM,
@@ -59,6 +60,14 @@ pub(crate) const PADDING: Parameter = Parameter {
     unit: "pixels",
     fallback: Fallback::Value("4"),
     documentation: "How wide a border of zeros is put around images before they are cropped to their size again; so crops are shifts by up to that much.",
+};
+
+pub(crate) const GAUSSIAN_NOISE: Parameter = Parameter {
+    name: "gaussian-noise",
+    kind: ParameterKind::Number { minimum: 0.0, maximum: 10.0 },
+    unit: "pixel range 0 to 1",
+    fallback: Fallback::Value("0"),
+    documentation: "The deviation of the Gaussian noise that is added to every pixel after the augmentation, anew in every epoch, as randomized smoothing needs it (`gaussian-smoothing`); pixels are not cut off at 0 and 1, except where a recipe attacks them.",
 };
 
 pub(crate) const OPTIMIZER: Parameter = Parameter {
@@ -204,6 +213,17 @@ pub(crate) const CLEAN_WEIGHT: Parameter = Parameter {
     fallback: Fallback::Value("0.5"),
     documentation: "The share of the clean images in the cross-entropy that is lowered; adversarial images have the rest.",
 };
+
+/// The weight of a part of a loss.
+pub(crate) const fn weight(
+    name: &'static str,
+    unit: &'static str,
+    usual: &'static str,
+    documentation: &'static str,
+) -> Parameter {
+    let kind = ParameterKind::Number { minimum: 0.0, maximum: 1e6 };
+    Parameter { name, kind, unit, fallback: Fallback::Value(usual), documentation }
+}
 
 /// The optimizer that the parameters describe.
 #[expect(clippy::cast_possible_truncation, reason = "burn takes the penalty in single precision")]

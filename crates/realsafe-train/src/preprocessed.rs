@@ -9,7 +9,7 @@ use realsafe_core::{
 };
 use realsafe_plan::{GradientMode, StackLayer, TrainingSpec};
 
-use crate::trainer::{TrainingError, not_linked};
+use crate::error::TrainingError;
 
 /// A network and what is in front of it.
 struct Preprocessed {
@@ -30,7 +30,7 @@ pub(crate) fn preprocessed(
     }
     let layer = |StackLayer { defense, gradient }: &StackLayer| {
         let entry = inventory::iter::<DefenseEntry>().find(|entry| entry.component.id == defense.component.id);
-        let entry = entry.ok_or_else(|| not_linked(defense))?;
+        let entry = entry.ok_or_else(|| TrainingError::not_linked(defense))?;
         let built = (entry.build)(&defense.values, locations).map_err(TrainingError::Invalid)?;
         Ok((Arc::<dyn Defense>::from(built), *gradient))
     };

@@ -1,4 +1,4 @@
-//! The learning rate over a run, as a function of time alone, so that a resumed run needs no state of it.
+//! The learning rate and the radius over a run, as functions of time alone, so that a resumed run needs no state of them.
 
 use realsafe_plan::Values;
 
@@ -17,9 +17,12 @@ pub(crate) fn learning_rate(values: &Values, time: f64) -> f64 {
         }
         _ => 1.0,
     };
-    let warm_up = values.number("warm-up");
-    let warmth = if time < warm_up { time / warm_up } else { 1.0 };
-    largest * share * warmth
+    largest * share * grown(time, values.number("warm-up"))
+}
+
+/// How much of its size a radius has at a time of the run that grows linearly from nothing during the share `warm_up`.
+pub(crate) fn grown(time: f64, warm_up: f64) -> f64 {
+    if time < warm_up { time / warm_up } else { 1.0 }
 }
 
 #[cfg(test)]

@@ -131,7 +131,8 @@ fn training_lowers_the_loss_and_learns() {
 #[test]
 fn the_seed_decides_every_byte() {
     for name in ["digits-standard.toml", "digits-pgd-at.toml", "digits-ensemble-at.toml"] {
-        let short = ["data.samples=96", "training.epochs=2", "training.augmentation=crop-flip"];
+        let noise = "training.gaussian-noise=0.1";
+        let short = ["data.samples=96", "training.epochs=2", "training.augmentation=crop-flip", noise];
         let (first, again) = (trained(&spec(name, &short)), trained(&spec(name, &short)));
         let bytes = |(folder, _): &(TempDir, TrainingSummary), file: &str| fs::read(folder.path().join(file)).unwrap();
         for file in ["weights.safetensors", "metrics.csv", "training.toml"] {
@@ -205,16 +206,24 @@ fn a_checkpoint_of_another_run_or_a_damaged_one_is_refused() {
 fn training_goes_on_from_weights_and_stops_when_it_diverges() {
     let short = ["data.samples=64", "training.epochs=1", "training.learning-rate=0"];
     let (_folder, first) = trained(&spec("digits-standard.toml", &short));
-    let mut spec = spec(
+    let mut again = spec(
         "digits-standard.toml",
         &["data.samples=64", "training.epochs=3", "training.optimizer=sgd", "training.learning-rate=1000"],
     );
-    let diverged = run(&spec, tempfile::tempdir().unwrap().path()).unwrap_err();
+    let diverged = run(&again, tempfile::tempdir().unwrap().path()).unwrap_err();
     assert!(matches!(diverged, TrainingError::Diverged { .. }), "{diverged}");
+    // The last update ruins the weights, and no loss is left to tell.
+    let mut ruined = spec("digits-standard.toml", &["data.samples=64", "training.epochs=1", "training.batch-size=64"]);
+    let folder = tempfile::tempdir().unwrap();
+    ruined.recipe.values.insert("learning-rate", Value::Number("1e39".parse().unwrap()));
+    let diverged = run(&ruined, folder.path()).unwrap_err();
+    assert!(matches!(diverged, TrainingError::Diverged { epoch: 1 }), "{diverged}");
+    assert!(diverged.to_string().contains("the weights are not finite"), "{diverged}");
+    assert!(!folder.path().join("weights.safetensors").exists());
     // With a rate of zero, the weights that training starts from are those that it ends with.
-    spec = self::spec("digits-standard.toml", &[&short[..], &["training.seed=7"]].concat());
-    spec.model = source(&first.weights[0].file.display().to_string());
-    assert_eq!(trained(&spec).1.weights[0].blake3, first.weights[0].blake3);
+    again = spec("digits-standard.toml", &[&short[..], &["training.seed=7"]].concat());
+    again.model = source(&first.weights[0].file.display().to_string());
+    assert_eq!(trained(&again).1.weights[0].blake3, first.weights[0].blake3);
 }
 
 #[test]
@@ -444,7 +453,7 @@ fn interval_training_refuses_what_intervals_do_not_go_through() {
     let mut refused = spec("digits-interval-bound-propagation.toml", &[]);
     refused.model = spec("digits-mmc.toml", &[]).model;
     let error = run(&refused, tempfile::tempdir().unwrap().path()).unwrap_err().to_string();
-    assert!(error.contains("cannot train the model: intervals do not go through it"), "{error}");
+    assert!(error.contains("cannot train the model: bounds do not go through it"), "{error}");
     let backwards = spec("digits-interval-bound-propagation.toml", &["training.ramp-start=0.9"]);
     let error = run(&backwards, tempfile::tempdir().unwrap().path()).unwrap_err().to_string();
     assert!(error.contains("`ramp-start` is after `ramp-end`"), "{error}");

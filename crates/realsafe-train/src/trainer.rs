@@ -15,9 +15,11 @@ use realsafe_core::{
     TrainableEntry, TrainingBatch, inventory, read,
 };
 use realsafe_plan::{Chosen, ParameterKind, TrainingSpec, Value};
+use safetensors::{Dtype, SafeTensors};
 
 use crate::augmentation::Augmentation;
 use crate::checkpoint::Checkpoint;
+use crate::error::TrainingError;
 use crate::files::replace_bytes;
 use crate::metrics::{EpochMetrics, EpochTime, to_csv};
 use crate::parameters::optimizer;
@@ -86,46 +88,6 @@ pub struct TrainedWeights {
     pub blake3: String,
 }
 
-/// Why a run did not finish.
-#[derive(Debug, thiserror::Error)]
-pub enum TrainingError {
-    /// It cannot be run, or not be resumed, as it is.
-    #[error("{0}")]
-    Invalid(String),
-    /// The device reported an error.
-    #[error("the device reports: {0}")]
-    Device(String),
-    /// The loss became infinite or undefined.
-    #[error("the loss is not finite any more in epoch {epoch}; lower `learning-rate`")]
-    Diverged {
-        /// The epoch, from 1.
-        epoch: u32,
-    },
-    /// It was cancelled.
-    #[error("interrupted after {done} of {epochs} epochs; the same command goes on from there")]
-    Interrupted {
-        /// How many epochs are done and kept.
-        done: u32,
-        /// How many there are.
-        epochs: u32,
-    },
-    /// A file could not be read or written.
-    #[error(transparent)]
-    File(#[from] std::io::Error),
-}
-
-impl From<Stop> for TrainingError {
-    fn from(stop: Stop) -> Self {
-        Self::Device(stop.to_string())
-    }
-}
-
-impl From<csv::Error> for TrainingError {
-    fn from(error: csv::Error) -> Self {
-        Self::File(error.into())
-    }
-}
-
 /// Trains a network, and writes to the folder `output`: `weights.safetensors` at the end; after every epoch
 /// `metrics.csv`, `timings.csv` and `checkpoint.safetensors`; and `training.toml`, the spec with every default.
 ///
@@ -172,12 +134,23 @@ pub fn train(
     let staged = staged.map_err(|error| TrainingError::File(std::io::Error::other(error)))?;
     let place = |staged: PathBuf| {
         let bytes = fs::read(&staged)?;
+        if !is_finite(&bytes)? {
+            return Err(TrainingError::Diverged { epoch: run.epochs });
+        }
         let file = output.join(staged.file_name().unwrap_or_default());
         replace_bytes(&file, &bytes)?;
         Ok(TrainedWeights { file, blake3: blake3::hash(&bytes).to_string() })
     };
     let weights = staged.into_iter().map(place).collect::<Result<_, TrainingError>>()?;
     Ok(TrainingSummary { weights, epochs: metrics })
+}
+
+/// Whether all values of a weights file are finite: what the last update makes of them no loss has told.
+fn is_finite(weights: &[u8]) -> Result<bool, TrainingError> {
+    let tensors =
+        SafeTensors::deserialize(weights).map_err(|error| TrainingError::File(std::io::Error::other(error)))?;
+    let mut floats = tensors.iter().map(|(_, view)| view).filter(|view| view.dtype() == Dtype::F32);
+    Ok(floats.all(|view| view.data().as_chunks().0.iter().all(|bytes| f32::from_le_bytes(*bytes).is_finite())))
 }
 
 /// The BLAKE3 of everything that decides what is trained: a checkpoint is only good for the run that it is of.
@@ -214,7 +187,7 @@ impl<'a> Run<'a> {
     fn new(spec: &'a TrainingSpec, locations: &Locations, device: &'a Device) -> Result<Self, TrainingError> {
         let values = &spec.recipe.values;
         let recipe = inventory::iter::<RecipeEntry>().find(|entry| entry.component.id == spec.recipe.component.id);
-        let recipe = recipe.ok_or_else(|| not_linked(&spec.recipe))?;
+        let recipe = recipe.ok_or_else(|| TrainingError::not_linked(&spec.recipe))?;
         let seed = stream(key(spec.seed, Draw::Weights, 0)).random();
         let network = TrainableEntry::start(&spec.model, optimizer(values), seed, device);
         let network = network.map_err(TrainingError::Invalid)?;
@@ -317,25 +290,16 @@ fn key(seed: u64, draw: Draw, epoch: u32) -> StreamKey {
     StreamKey { seed, purpose: Purpose::Training, sample: 0, restart: epoch.into(), step: draw as u64 }
 }
 
-pub(crate) fn not_linked(chosen: &Chosen) -> TrainingError {
-    let component = chosen.component;
-    TrainingError::Invalid(format!(
-        "the {} `{}` is not linked into this program",
-        component.kind().name(),
-        component.id
-    ))
-}
-
 fn dataset(chosen: &Chosen, locations: &Locations) -> Result<Box<dyn Dataset>, TrainingError> {
     let entry = inventory::iter::<DatasetEntry>().find(|entry| entry.component.id == chosen.component.id);
-    let entry = entry.ok_or_else(|| not_linked(chosen))?;
+    let entry = entry.ok_or_else(|| TrainingError::not_linked(chosen))?;
     (entry.build)(&chosen.values, locations).map_err(TrainingError::Invalid)
 }
 
 /// A static network with its weights.
 fn built(chosen: &Chosen, locations: &Locations, device: &Device) -> Result<Arc<dyn Model>, TrainingError> {
     let entry = inventory::iter::<ModelEntry>().find(|entry| entry.component.id == chosen.component.id);
-    let entry = entry.ok_or_else(|| not_linked(chosen))?;
+    let entry = entry.ok_or_else(|| TrainingError::not_linked(chosen))?;
     let model = (entry.build)(&chosen.values, locations, device);
     Ok(model.map_err(|error| TrainingError::Invalid(format!("the source `{}`: {error}", chosen.id)))?.into())
 }

@@ -73,7 +73,11 @@ fn rows(values: &Values, locations: &Locations) -> Result<Vec<Row>, String> {
     let (file, label) = (column("file-column")?, column("label-column")?);
     let target = if values.is_set("target-column") { Some(column("target-column")?) } else { None };
     let extension = if values.is_set("extension") { format!(".{}", values.text("extension")) } else { String::new() };
-    let offset = values.number("label-offset") as i64;
+    let offset = values.number("label-offset");
+    if offset.fract() != 0.0 {
+        return Err(format!("`label-offset` is {offset}, but classes are whole numbers"));
+    }
+    let offset = offset as i64;
     let classes = values.count("classes") as i64;
     let mut rows = Vec::new();
     for record in reader.records() {

@@ -165,6 +165,14 @@ fn images_of_another_size_and_wrong_classes_are_errors() {
 }
 
 #[test]
+fn label_offsets_are_whole() {
+    let data = folder("file,label\na,3\n");
+    let table = format!("{TABLE}size = 4").replace("label-offset = -1", "label-offset = -0.5");
+    let error = open("images", &table, data.path()).err().unwrap();
+    assert_eq!(error, "`label-offset` is -0.5, but classes are whole numbers");
+}
+
+#[test]
 fn real_datasets_begin_with_the_known_labels() {
     let Some(assets) = assets() else { return };
     for (id, table, samples, labels) in [

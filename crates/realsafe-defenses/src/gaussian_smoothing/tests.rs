@@ -153,6 +153,23 @@ fn certificates_and_answers_do_not_depend_on_the_batch() {
 }
 
 #[test]
+fn votes_are_fresh_in_every_pass_and_each_sample_has_its_own() {
+    let (images, distances, labels) = problem();
+    let pass = |pass| Draws::new(5, Purpose::Certificate, (20..28).map(|sample| (sample, pass)));
+    let radii =
+        |images: &Tensor<4>, labels: &[u32], number| certified(Votes::Labels, images, labels, 200, &pass(number)).radii;
+    assert_eq!(radii(&images, &labels, 0), radii(&images, &labels, 0));
+    assert_ne!(radii(&images, &labels, 0), radii(&images, &labels, 1));
+    // One image as eight samples: the votes of each are others.
+    let row = distances.iter().position(|distance| (0.1..0.4).contains(distance)).unwrap();
+    let alike = radii(&images.clone().narrow(0, row, 1).repeat_dim(0, 8), &[labels[row]; 8], 0);
+    assert!(alike.iter().any(|radius| *radius != alike[0]), "{alike:?}");
+    let answers = |number| read(smoothed(Votes::Labels, 50).logits(images.clone(), &pass(number)).unwrap()).unwrap();
+    assert_eq!(answers(0), answers(0));
+    assert_ne!(answers(0), answers(1));
+}
+
+#[test]
 fn answers_are_logarithms_of_the_shares_of_votes() {
     let (images, distances, labels) = problem();
     let model = smoothed(Votes::Labels, 400);

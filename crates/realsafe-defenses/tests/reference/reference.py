@@ -1,13 +1,15 @@
-"""Numbers that the defenses' tests compare with, from PyTorch, SciPy and plain NumPy: writes reference.json.
+"""Numbers that the defenses' tests compare with, from PyTorch, SciPy, Pillow's libjpeg and plain NumPy: writes reference.json.
 
-Needs numpy, scipy and torch. Run it in this folder.
+Needs numpy, scipy, torch and pillow. Run it in this folder.
 """
 
+import io
 import itertools
 import json
 
 import numpy
 import torch
+from PIL import Image
 from scipy.ndimage import median_filter
 from scipy.optimize import minimize
 
@@ -85,6 +87,24 @@ def quilted(image, patches, side, overlap):
     return quilt
 
 
+def picture():
+    """A small colour image with slopes, an edge and some noise, in bytes; neither side is made of whole blocks."""
+    y, x = numpy.mgrid[:20, :28]
+    planes = [
+        110 + 80 * numpy.sin(x / 5 + y / 9),
+        numpy.where((x - 15) ** 2 + (y - 9) ** 2 < 40, 210, 60 + 3 * y),
+        40 + 6 * x + 20 * numpy.cos(y / 3),
+    ]
+    return (numpy.stack(planes, 2) + 12 * pattern(20, 28, 3)).clip(0, 255).round().astype(numpy.uint8)
+
+
+def compressed(image, quality, subsampling):
+    """What libjpeg makes of bytes, in planes."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling=subsampling)
+    return numpy.atleast_3d(numpy.asarray(Image.open(file))).transpose(2, 0, 1)
+
+
 images = pattern(1, 2, 7, 9)
 noisy = pattern(2, 8, 8).astype(float)
 half = numpy.arange(64).reshape(8, 8) * 7 % 5 < 2
@@ -99,8 +119,14 @@ numbers = {
     "median-2": median_filter(pattern(1, 2, 5, 7), size=(1, 1, 2, 2), mode="reflect"),
     "median-3": median_filter(pattern(1, 2, 5, 7), size=(1, 1, 3, 3), mode="reflect"),
     "quilting": quilted(pattern(2, 9, 11), patches, 4, 2),
+    "jpeg-image": picture().transpose(2, 0, 1),
+    "jpeg-75-420": compressed(picture(), 75, "4:2:0"),
+    "jpeg-75-444": compressed(picture(), 75, "4:4:4"),
+    "jpeg-30-420": compressed(picture(), 30, "4:2:0"),
+    "jpeg-75-grey": compressed(picture()[:, :, 1].copy(), 75, "4:4:4"),
 }
 if __name__ == "__main__":
     with open("reference.json", "w") as file:
-        rounded = {name: [float(f"{value:.7g}") for value in values.ravel()] for name, values in numbers.items()}
+        bytes_or_rounded = lambda value: int(value) if value.dtype == numpy.uint8 else float(f"{value:.7g}")
+        rounded = {name: [bytes_or_rounded(value) for value in values.ravel()] for name, values in numbers.items()}
         file.write(",\n".join(json.dumps(rounded).split(", \"")).replace(",\n", ",\n\"") + "\n")

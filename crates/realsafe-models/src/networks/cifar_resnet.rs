@@ -32,8 +32,9 @@ use crate::layers::{
     DEVIATION, MEAN, Normalisation, WEIGHTS, classes, colour, convolution, damped, fold, global_mean, linear_by_rows,
     normalised,
 };
-use crate::network::{Network, build};
+use crate::network::Network;
 use crate::training::trainable;
+use crate::weights::build;
 
 #[derive(Module, Debug)]
 struct CifarResNet {
@@ -234,7 +235,7 @@ inventory::submit! {
             ],
             example: "depth = \"20\"\nshortcut = \"pad-behind\"\nweights = \"weights/cifar10-resnet20-pgd-at.pth\"",
             traits: Traits::Model(ModelTraits {
-                input: &|values| head::check(values).and_then(|()| colour(values, 32)),
+                input: &|values| head::check(values, values.count("classes") as usize).and_then(|()| colour(values, 32)),
                 classes: &|values| Ok(values.count("classes") as usize),
                 differentiable: true,
                 randomised: &|_| false,

@@ -7,7 +7,8 @@
 //! convolution. The first block of a stage has a 1x1 convolution of its input as shortcut. Convolutions have a bias, and
 //! batch norms add 0.001 to the variance.
 //!
-//! Images are `[3, 32, 32]`. The original subtracts the mean of each pixel; here `mean` is one number per channel.
+//! Images are `[3, 32, 32]`. The original subtracts the mean of each pixel; here `mean` is one number per channel. Pang et al.
+//! put `head = "max-mahalanobis"` behind it, with the usual 256 features and centres of length 10.
 //!
 //! State-dict keys: `conv1`, `bn1`, `layerS.B.{bn1,conv1,bn2,conv2,bn3,conv3}`, `layerS.0.shortcut.0`, `bn`, `linear`, with
 //! layouts of PyTorch; Keras numbers its layers instead, in the order in which the blocks name them here. In evaluation
@@ -26,14 +27,16 @@ use burn::tensor::{Device, Tensor};
 use realsafe_core::{ModelEntry, TrainableEntry, inventory};
 use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, ParameterKind, Traits, Values};
 
+use crate::head::{self, CENTRE_NORM, FEATURE_DIMENSION, HEAD, Head};
 use crate::inner::Randomness;
 use crate::layers::{
     DEVIATION, MEAN, Normalisation, WEIGHTS, classes, colour, convolution, damped, fold, global_mean, linear_by_rows,
     normalised,
 };
-use crate::network::{Network, build};
+use crate::network::Network;
 use crate::sequence::{Layer, sequence};
 use crate::training::trainable;
+use crate::weights::build;
 
 #[derive(Module, Debug)]
 struct CifarResNetV2 {
@@ -46,6 +49,8 @@ struct CifarResNetV2 {
     layer3: Vec<Block>,
     bn: BatchNorm,
     linear: Linear,
+    #[module(skip)]
+    head: Head,
 }
 
 #[derive(Module, Debug)]
@@ -93,12 +98,26 @@ impl Block {
 }
 
 impl CifarResNetV2 {
+    fn features(&self, images: Tensor<4>) -> Tensor<2> {
+        let hidden = self.conv1.forward(self.normalisation.forward(images));
+        let hidden = relu(normalised(hidden, &self.bn1));
+        let blocks = self.layer1.iter().chain(&self.layer2).chain(&self.layer3);
+        let hidden = blocks.fold(hidden, |hidden, block| block.forward(hidden));
+        global_mean(relu(self.bn.forward(hidden)))
+    }
+
+    fn classify(&self, features: Tensor<2>) -> Tensor<2> {
+        self.head.logits(linear_by_rows(&self.linear, features))
+    }
+
     fn blocks(&mut self) -> impl Iterator<Item = &mut Block> {
         self.layer1.iter_mut().chain(&mut self.layer2).chain(&mut self.layer3)
     }
 }
 
 impl Network for CifarResNetV2 {
+    const TELLS_FEATURES: bool = true;
+
     fn new(values: &Values, device: &Device) -> Self {
         let depth: usize = values.text("depth").parse().expect("the table lists numbers only");
         let layer = |input, inner, output, stride| -> Vec<Block> {
@@ -107,6 +126,8 @@ impl Network for CifarResNetV2 {
             let others = (1..(depth - 2) / 9).map(|_| Block::new([output, inner, output], 1, device));
             std::iter::once(first).chain(others).collect()
         };
+        let classes = values.count("classes") as usize;
+        let head = Head::of(values, classes);
         let mut layer1 = layer(16, 16, 64, 1);
         layer1[0].bn1 = None;
         Self {
@@ -117,16 +138,22 @@ impl Network for CifarResNetV2 {
             layer2: layer(64, 64, 128, 2),
             layer3: layer(128, 128, 256, 2),
             bn: batch_norm(256, device),
-            linear: LinearConfig::new(256, values.count("classes") as usize).init(device),
+            linear: LinearConfig::new(256, head.width(classes)).init(device),
+            head,
         }
     }
 
     fn forward(&self, images: Tensor<4>, _: &mut Randomness<'_>) -> Tensor<2> {
-        let hidden = self.conv1.forward(self.normalisation.forward(images));
-        let hidden = relu(normalised(hidden, &self.bn1));
-        let blocks = self.layer1.iter().chain(&self.layer2).chain(&self.layer3);
-        let hidden = blocks.fold(hidden, |hidden, block| block.forward(hidden));
-        linear_by_rows(&self.linear, global_mean(relu(self.bn.forward(hidden))))
+        self.classify(self.features(images))
+    }
+
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn features_and_logits(&self, images: Tensor<4>, _: &mut Randomness<'_>) -> Option<[Tensor<2>; 2]> {
+        let features = self.features(images);
+        Some([features.clone(), self.classify(features)])
     }
 
     fn with_residual_decay(mut self, decay: f64) -> Option<Self> {
@@ -163,10 +190,13 @@ inventory::submit! {
                 MEAN,
                 DEVIATION,
                 classes("10"),
+                HEAD,
+                FEATURE_DIMENSION,
+                CENTRE_NORM,
             ],
             example: "depth = \"56\"\nmean = [0.4914, 0.4822, 0.4465]\nweights = \"weights/cifar10-resnet56-v2.safetensors\"",
             traits: Traits::Model(ModelTraits {
-                input: &|values| colour(values, 32),
+                input: &|values| head::check(values, values.count("classes") as usize).and_then(|()| colour(values, 32)),
                 classes: &|values| Ok(values.count("classes") as usize),
                 differentiable: true,
                 randomised: &|_| false,

@@ -22,8 +22,9 @@ use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, Paramet
 use crate::bounds::Layer;
 use crate::inner::Randomness;
 use crate::layers::{WEIGHTS, convolution, linear_by_rows};
-use crate::network::{Network, build};
+use crate::network::Network;
 use crate::training::trainable;
+use crate::weights::build;
 
 #[derive(Module, Debug)]
 struct ConvolutionStack {

@@ -1,15 +1,16 @@
 //! A small convolutional network for 8x8 grey digits.
 //!
 //! Two convolutions of 3x3 (16 and 32 channels, padding 1), each followed by a relu; max-pooling of 2; a linear layer
-//! of 64, relu; a linear layer of 10. It has 38,250 parameters, takes images `[1, 8, 8]` as the dataset `digits`
+//! of 64, relu; a linear layer of 10. It has 38,282 parameters, takes images `[1, 8, 8]` as the dataset `digits`
 //! provides them, gives 10 logits, and is made to be trained and attacked in seconds on a CPU. Behind defenses that give more
 //! channels, set `channels`.
 //!
 //! Three defenses can sit in it, to be tried out on small data. Random self-ensemble adds Gaussian noise before both
 //! convolutions, in training and in evaluation. Stochastic activation pruning removes activations after the relus, small
-//! ones more likely, in evaluation only. Both draw anew for every pass of an image; an attacker sees the gradient of the
-//! pass that was drawn, and means over several (`eot`) are the adaptive attack. Feature denoising puts a block after the
-//! first relu, which is trained with the rest and hides no gradient.
+//! ones more likely, in evaluation only. Both draw anew for every pass of an image, and an answer is one pass: random
+//! self-ensemble averages the predictions of several, for which the defense `prediction-averaging` is put around the network.
+//! An attacker sees the gradient of what was drawn; means over several draws (`eot`) are the adaptive attack. Feature
+//! denoising puts a block after the first relu, which is trained with the rest and hides no gradient.
 //!
 //! State-dict keys: `conv1`, `conv2`, `linear1`, `linear2`, each with `weight` and `bias`; where there is a block
 //! `denoising.{embedding_theta,embedding_phi,conv,bn}`.
@@ -32,8 +33,9 @@ use crate::bounds::Layer;
 use crate::head::{self, CENTRE_NORM, FEATURE_DIMENSION, HEAD, Head};
 use crate::inner::{ACTIVATION_PRUNING, DENOISING, Denoising, IMAGE_NOISE, INNER_NOISE, Randomness, Stochastic};
 use crate::layers::{WEIGHTS, convolution, linear_by_rows, max_pool};
-use crate::network::{Network, build};
+use crate::network::Network;
 use crate::training::trainable;
+use crate::weights::build;
 
 #[derive(Module, Debug)]
 struct DigitsCnn {
@@ -151,7 +153,7 @@ inventory::submit! {
                 DENOISING,
             ],
             example: "weights = \"builtin:digits-standard\"",
-            traits: Traits::Model(ModelTraits { input: &|values| head::check(values).map(|()| [channels(values), 8, 8]), classes: &|_| Ok(10), differentiable: true, randomised: &Stochastic::is_random }),
+            traits: Traits::Model(ModelTraits { input: &|values| head::check(values, 10).map(|()| [channels(values), 8, 8]), classes: &|_| Ok(10), differentiable: true, randomised: &Stochastic::is_random }),
         },
         build: &build::<DigitsCnn>,
     }

@@ -33,8 +33,9 @@ use crate::inner::Randomness;
 use crate::layers::{
     DEVIATION, MEAN, Normalisation, WEIGHTS, classes, colour, fold, global_mean, linear_by_rows, normalised, size,
 };
-use crate::network::{Network, build};
+use crate::network::Network;
 use crate::training::trainable;
+use crate::weights::build;
 
 /// A convolution without bias, batch norm and relu.
 #[derive(Module, Debug)]

@@ -20,8 +20,9 @@ use crate::bounds::Layer;
 use crate::head::{self, CENTRE_NORM, FEATURE_DIMENSION, HEAD, Head};
 use crate::inner::Randomness;
 use crate::layers::{WEIGHTS, convolution, linear_by_rows, max_pool};
-use crate::network::{Network, build};
+use crate::network::Network;
 use crate::training::trainable;
+use crate::weights::build;
 
 #[derive(Module, Debug)]
 struct LeNet {
@@ -98,7 +99,7 @@ inventory::submit! {
             source: include_str!("lenet.rs"),
             parameters: &[WEIGHTS, HEAD, FEATURE_DIMENSION, CENTRE_NORM],
             example: "weights = \"weights/mnist-lenet5-standard.pt\"",
-            traits: Traits::Model(ModelTraits { input: &|values| head::check(values).map(|()| [1, 28, 28]), classes: &|_| Ok(10), differentiable: true, randomised: &|_| false }),
+            traits: Traits::Model(ModelTraits { input: &|values| head::check(values, 10).map(|()| [1, 28, 28]), classes: &|_| Ok(10), differentiable: true, randomised: &|_| false }),
         },
         build: &build::<LeNet>,
     }

@@ -33,8 +33,9 @@ use crate::inner::Randomness;
 use crate::layers::{
     Activation, WEIGHTS, classes, convolution_same, damped, fold, global_mean, linear_by_rows, normalised, standardised,
 };
-use crate::network::{Network, build};
+use crate::network::Network;
 use crate::training::trainable;
+use crate::weights::build;
 
 const ACTIVATION: Activation = Activation::LeakyRelu;
 

@@ -32,12 +32,14 @@ use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, Paramet
 
 use crate::inner::Randomness;
 use crate::layers::{
-    Activation, DEVIATION, MEAN, Normalisation, WEIGHTS, classes, colour, convolution, convolution_same, damped, fold,
-    global_mean, linear_by_rows, normalised, size,
+    Activation, DEVIATION, MEAN, Normalisation, WEIGHTS, classes, colour, convolution, damped, fold, global_mean,
+    linear_by_rows, normalised, size,
 };
-use crate::network::{Network, build};
+use crate::network::Network;
 use crate::sequence::{Layer, projection, sequence};
+use crate::style::{ACTIVATION, PADDING, Style};
 use crate::training::trainable;
+use crate::weights::build;
 
 #[derive(Module, Debug)]
 struct PreActResNet {
@@ -64,54 +66,22 @@ struct Block {
     conv3: Option<Conv2d>,
     shortcut: Vec<Layer>,
     #[module(skip)]
-    style: Style,
+    activation: Activation,
+    /// Whether a convolution in the shortcut takes what the first activation gives, rather than the block's input.
+    #[module(skip)]
+    shortcut_of_activation: bool,
     /// What the gradient through the branch is multiplied by.
     #[module(skip)]
     residual_decay: Option<f64>,
 }
 
-/// What blocks of different implementations differ in.
-#[derive(Clone, Copy, Debug)]
-struct Style {
-    activation: Activation,
-    /// Whether convolutions with stride 2 are padded below and to the right only.
-    same: bool,
-    /// Whether a convolution in the shortcut takes what the first activation gives, rather than the block's input.
-    shortcut_of_activation: bool,
-    /// Whether that convolution is 3x3.
-    wide_shortcut: bool,
-}
-
-impl Style {
-    fn of(values: &Values) -> Self {
-        let activation = match values.text("activation") {
-            "swish" => Activation::Swish,
-            _ => Activation::Relu,
-        };
-        Self {
-            activation,
-            same: values.text("padding") == "same",
-            shortcut_of_activation: values.text("shortcut") == "activation",
-            wide_shortcut: values.text("shortcut") == "input-3x3",
-        }
-    }
-
-    /// A 3x3 convolution.
-    fn convolution(self, channels: [usize; 2], stride: usize, device: &Device) -> Conv2d {
-        match self.same {
-            true => convolution_same(channels, stride),
-            false => convolution(channels, 3, stride, 1).with_bias(false),
-        }
-        .init(device)
-    }
-}
-
 impl Block {
-    fn new([input, inner, output]: [usize; 3], stride: usize, style: Style, device: &Device) -> Self {
+    fn new([input, inner, output]: [usize; 3], stride: usize, values: &Values, device: &Device) -> Self {
+        let (style, kind) = (Style::of(values), values.text("shortcut"));
         let pointwise = |channels| convolution(channels, 1, 1, 0).with_bias(false).init(device);
         let bottleneck = inner != output;
         let shortcut = match (input, stride) != (output, 1) {
-            true if style.wide_shortcut => vec![Layer::Convolution(style.convolution([input, output], stride, device))],
+            true if kind == "input-3x3" => vec![Layer::Convolution(style.convolution([input, output], stride, device))],
             true => vec![projection([input, output], stride, device)],
             false => Vec::new(),
         };
@@ -127,15 +97,16 @@ impl Block {
             bn3: bottleneck.then(|| BatchNormConfig::new(inner).init(device)),
             conv3: bottleneck.then(|| pointwise([inner, output])),
             shortcut,
-            style,
+            activation: style.activation,
+            shortcut_of_activation: kind == "activation",
             residual_decay: None,
         }
     }
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let Style { activation, shortcut_of_activation, .. } = self.style;
+        let activation = self.activation;
         let active = activation.forward(self.bn1.forward(input.clone()));
-        let from = if shortcut_of_activation && !self.shortcut.is_empty() { active.clone() } else { input };
+        let from = if self.shortcut_of_activation && !self.shortcut.is_empty() { active.clone() } else { input };
         let hidden = activation.forward(normalised(self.conv1.forward(active), &self.bn2));
         let hidden = self.conv2.forward(hidden);
         let hidden = match &self.conv3 {
@@ -169,7 +140,6 @@ impl Network for PreActResNet {
     ];
 
     fn new(values: &Values, device: &Device) -> Self {
-        let style = Style::of(values);
         let (blocks, expansion) = match values.text("depth") {
             "18" => ([2, 2, 2, 2], 1),
             "34" => ([3, 4, 6, 3], 1),
@@ -181,8 +151,8 @@ impl Network for PreActResNet {
         let mut layers = [64, 128, 256, 512].into_iter().zip(blocks).map(|(inner, count)| {
             let stride = if inner == 64 { 1 } else { 2 };
             let output = inner * expansion;
-            let first = Block::new([channels, inner, output], stride, style, device);
-            let others = (1..count).map(|_| Block::new([output, inner, output], 1, style, device));
+            let first = Block::new([channels, inner, output], stride, values, device);
+            let others = (1..count).map(|_| Block::new([output, inner, output], 1, values, device));
             channels = output;
             std::iter::once(first).chain(others).collect()
         });
@@ -198,7 +168,7 @@ impl Network for PreActResNet {
             layer4,
             bn: values.flag("final-batch-norm").then(|| BatchNormConfig::new(features).init(device)),
             linear: LinearConfig::new(features, values.count("classes") as usize).init(device),
-            activation: style.activation,
+            activation: Style::of(values).activation,
         }
     }
 
@@ -257,20 +227,8 @@ inventory::submit! {
                     fallback: Fallback::Value("true"),
                     documentation: "Whether batch norm and activation follow the last block",
                 },
-                Parameter {
-                    name: "activation",
-                    kind: ParameterKind::Choice(&["relu", "swish"]),
-                    unit: "",
-                    fallback: Fallback::Value("relu"),
-                    documentation: "The function between layers; `swish`, also called SiLU, is x times its sigmoid",
-                },
-                Parameter {
-                    name: "padding",
-                    kind: ParameterKind::Choice(&["symmetric", "same"]),
-                    unit: "",
-                    fallback: Fallback::Value("symmetric"),
-                    documentation: "Where convolutions with stride 2 see zeros: on all sides, or below and to the right as TensorFlow's `SAME`",
-                },
+                ACTIVATION,
+                PADDING,
                 MEAN,
                 DEVIATION,
                 size(8, "32"),

@@ -40,9 +40,10 @@ use crate::layers::{
     DEVIATION, IMAGENET, MEAN, Normalisation, WEIGHTS, classes, colour, convolution, damped, fold, global_mean,
     linear_by_rows, normalised,
 };
-use crate::network::{Network, build};
+use crate::network::Network;
 use crate::sequence::{Layer, batch_norm, folded, projection, sequence};
 use crate::training::trainable;
+use crate::weights::build;
 
 #[derive(Module, Debug)]
 struct ResNet {

@@ -21,8 +21,9 @@ use realsafe_plan::{Component, ModelTraits, Origin, Traits, Values};
 use crate::bounds::Layer;
 use crate::inner::Randomness;
 use crate::layers::{WEIGHTS, convolution, linear_by_rows, max_pool};
-use crate::network::{Network, build};
+use crate::network::Network;
 use crate::training::trainable;
+use crate::weights::build;
 
 #[derive(Module, Debug)]
 struct SmallCnn {

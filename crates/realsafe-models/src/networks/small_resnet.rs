@@ -23,8 +23,9 @@ use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, Paramet
 
 use crate::inner::Randomness;
 use crate::layers::{Normalisation, WEIGHTS, convolution, damped, linear_by_rows};
-use crate::network::{Network, build};
+use crate::network::Network;
 use crate::training::trainable;
+use crate::weights::build;
 
 const MEAN: [f64; 3] = [0.4914, 0.4822, 0.4465];
 const DEVIATION: [f64; 3] = [0.2471, 0.2435, 0.2616];

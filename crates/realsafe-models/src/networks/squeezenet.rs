@@ -28,8 +28,9 @@ use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, Paramet
 
 use crate::inner::Randomness;
 use crate::layers::{Normalisation, WEIGHTS, convolution, global_mean};
-use crate::network::{Network, build};
+use crate::network::Network;
 use crate::training::trainable;
+use crate::weights::build;
 
 /// The width and height that the convolutions want.
 const INNER: usize = 227;

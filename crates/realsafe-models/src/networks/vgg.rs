@@ -11,8 +11,9 @@
 //!
 //! Two defenses can sit in it. Random self-ensemble adds Gaussian noise before every convolution, in training and in
 //! evaluation. Stochastic activation pruning removes activations after the relus between convolutions, small ones more
-//! likely, in evaluation only. Both draw anew for every pass of an image. An attacker sees the gradient of the pass that was
-//! drawn; means over several (`eot`) are the adaptive attack.
+//! likely, in evaluation only. Both draw anew for every pass of an image, and an answer is one pass: random self-ensemble
+//! averages the predictions of several, for which the defense `prediction-averaging` is put around the network. An attacker
+//! sees the gradient of what was drawn; means over several draws (`eot`) are the adaptive attack.
 //!
 //! State-dict keys: `features.N`, where N counts convolutions, batch norms, relus and poolings, and
 //! `classifier.{0,3,6}`, as in torchvision; with the head `linear`, `classifier.0`, or just `classifier`. In evaluation
@@ -35,9 +36,10 @@ use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, Paramet
 
 use crate::inner::{ACTIVATION_PRUNING, IMAGE_NOISE, INNER_NOISE, Randomness, Stochastic};
 use crate::layers::{DEVIATION, MEAN, Normalisation, WEIGHTS, classes, colour, convolution, size};
-use crate::network::{Network, build};
+use crate::network::Network;
 use crate::sequence::{Layer, batch_norm, folded, sequence, stochastic_sequence};
 use crate::training::trainable;
+use crate::weights::build;
 
 #[derive(Module, Debug)]
 struct Vgg {

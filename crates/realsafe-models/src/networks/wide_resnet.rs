@@ -38,11 +38,13 @@ use realsafe_plan::{Component, Fallback, ModelTraits, Origin, Parameter, Paramet
 
 use crate::inner::Randomness;
 use crate::layers::{
-    Activation, DEVIATION, MEAN, Normalisation, WEIGHTS, classes, colour, convolution, convolution_same, damped, fold,
-    global_mean, linear_by_rows, normalised, size,
+    Activation, DEVIATION, MEAN, Normalisation, WEIGHTS, classes, colour, convolution, damped, fold, global_mean,
+    linear_by_rows, normalised, size,
 };
-use crate::network::{Network, build};
+use crate::network::Network;
+use crate::style::{ACTIVATION, PADDING, Style};
 use crate::training::trainable;
+use crate::weights::build;
 
 #[derive(Module, Debug)]
 struct WideResNet {
@@ -78,19 +80,15 @@ struct Block {
 }
 
 impl Block {
-    fn new([input, output]: [usize; 2], stride: usize, activation: Activation, same: bool, device: &Device) -> Self {
-        let conv1 = match same {
-            true => convolution_same([input, output], stride),
-            false => convolution([input, output], 3, stride, 1).with_bias(false),
-        };
+    fn new([input, output]: [usize; 2], stride: usize, style: Style, device: &Device) -> Self {
         let shortcut = || convolution([input, output], 1, stride, 0).with_bias(false).init(device);
         Self {
             bn1: BatchNormConfig::new(input).init(device),
-            conv1: conv1.init(device),
+            conv1: style.convolution([input, output], stride, device),
             bn2: Some(BatchNormConfig::new(output).init(device)),
-            conv2: convolution([output, output], 3, 1, 1).with_bias(false).init(device),
+            conv2: style.convolution([output, output], 1, device),
             convShortcut: (input != output).then(shortcut),
-            activation,
+            activation: style.activation,
             residual_decay: None,
         }
     }
@@ -131,14 +129,10 @@ impl Network for WideResNet {
     fn new(values: &Values, device: &Device) -> Self {
         let depth: usize = values.text("depth").parse().expect("the table lists numbers only");
         let width = values.count("width") as usize;
-        let same = values.text("padding") == "same";
-        let activation = match values.text("activation") {
-            "swish" => Activation::Swish,
-            _ => Activation::Relu,
-        };
+        let style = Style::of(values);
         let group = |input, output, stride| {
-            let first = Block::new([input, output], stride, activation, same, device);
-            let others = (1..(depth - 4) / 6).map(|_| Block::new([output, output], 1, activation, same, device));
+            let first = Block::new([input, output], stride, style, device);
+            let others = (1..(depth - 4) / 6).map(|_| Block::new([output, output], 1, style, device));
             Group { layer: std::iter::once(first).chain(others).collect() }
         };
         Self {
@@ -149,7 +143,7 @@ impl Network for WideResNet {
             block3: group(32 * width, 64 * width, 2),
             bn1: BatchNormConfig::new(64 * width).init(device),
             fc: LinearConfig::new(64 * width, values.count("classes") as usize).init(device),
-            activation,
+            activation: style.activation,
         }
     }
 
@@ -196,20 +190,8 @@ inventory::submit! {
                     fallback: Fallback::Required,
                     documentation: "How many times 16, 32 and 64 channels its groups have",
                 },
-                Parameter {
-                    name: "activation",
-                    kind: ParameterKind::Choice(&["relu", "swish"]),
-                    unit: "",
-                    fallback: Fallback::Value("relu"),
-                    documentation: "The function between layers; `swish`, also called SiLU, is x times its sigmoid",
-                },
-                Parameter {
-                    name: "padding",
-                    kind: ParameterKind::Choice(&["symmetric", "same"]),
-                    unit: "",
-                    fallback: Fallback::Value("symmetric"),
-                    documentation: "Where convolutions with stride 2 see zeros: on all sides, or below and to the right as TensorFlow's `SAME`",
-                },
+                ACTIVATION,
+                PADDING,
                 MEAN,
                 DEVIATION,
                 size(8, "32"),

@@ -173,3 +173,11 @@ fn every_example_whose_weights_are_here_builds() {
         assert!(logits(&*model, images).iter().all(|logit| logit.is_finite()), "{id}");
     }
 }
+
+#[test]
+fn graphs_that_are_built_in_are_no_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = load("digits-cnn", "", &folder, "builtin:digits-generator").err().unwrap();
+    assert!(told.contains("`builtin:digits-generator` is an ONNX graph"), "{told}");
+    assert!(told.contains("`builtin:digits-standard`") && !told.contains("digits-standard-onnx"), "{told}");
+}

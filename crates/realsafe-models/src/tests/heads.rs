@@ -82,6 +82,8 @@ fn features_are_those_of_the_last_linear_layer() {
         ("digits-cnn", TABLE, 64),
         ("lenet", TABLE, 200),
         ("cifar-resnet", "depth = \"20\"\nhead = \"max-mahalanobis\"", 64),
+        ("cifar-resnet-v2", "depth = \"11\"", 256),
+        ("cifar-resnet-v2", "depth = \"11\"\nhead = \"max-mahalanobis\"", 256),
     ] {
         let network = untrained(id, table);
         assert!(network.tells_features(), "{id}");
@@ -117,8 +119,24 @@ fn weights_of_a_head_are_saved_and_loaded() {
 fn parameters_of_a_head_that_is_not_there_are_refused() {
     for table in ["feature-dimension = 12", "head = \"linear\"\ncentre-norm = 4"] {
         let values = values("digits-cnn", table);
-        let error = head::check(&values).unwrap_err();
+        let error = head::check(&values, 10).unwrap_err();
         assert!(error.contains("belongs to `head = \"max-mahalanobis\"`"), "{error}");
         assert!((entry("digits-cnn").component.model().unwrap().input)(&values).is_err());
     }
+}
+
+#[test]
+fn centres_that_would_take_long_to_spread_are_refused_with_a_way_out() {
+    let check = |dimension: &str, classes: usize| {
+        let table = format!("depth = \"20\"\nclasses = {classes}\nhead = \"max-mahalanobis\"\n{dimension}");
+        (entry("cifar-resnet").component.model().unwrap().input)(&values("cifar-resnet", &table))
+    };
+    let error = check("", 1000).unwrap_err();
+    assert!(
+        error.contains("1000 centres in 256 dimensions") && error.contains("`feature-dimension` to 999"),
+        "{error}"
+    );
+    assert_eq!(check("feature-dimension = 999", 1000), Ok([3, 32, 32]));
+    assert_eq!(check("", 100), Ok([3, 32, 32]));
+    assert_eq!(check("feature-dimension = 50", 1000), Ok([3, 32, 32]));
 }

@@ -229,3 +229,45 @@ fn denoising_blocks_change_nothing_before_training_and_something_after() {
         assert!(before && !after, "{filter}");
     }
 }
+
+/// With the draws of a pass fixed, and after updates that make denoising blocks do something. Where an activation changes over, or whether
+/// it is pruned does, slopes forward and backward differ: a little in most rows; those where they differ much are passed over.
+#[test]
+fn gradients_of_a_pass_are_those_of_finite_differences() {
+    let denoising =
+        ["gaussian", "dot-product", "mean", "median"].map(|filter| format!("feature-denoising = \"{filter}\""));
+    let others = ["activation-pruning = 1.0", "image-noise = 0.2\ninner-noise = 0.1"].map(str::to_owned);
+    for table in denoising.iter().chain(&others) {
+        let mut network = untrained("digits-cnn", table);
+        let images = noise("digits-cnn", table, 32);
+        for _ in 0..5 {
+            let mut gradients = (network.forward(images.clone().autodiff()) - 1.0).square().mean().backward();
+            network.update(0.1, &mut gradients);
+        }
+        let (model, draws) = (network.snapshot(), draws(0..32, 2));
+        let wave = |count: usize, step: f32| (0..count).map(move |at| (at as f32 * step).sin()).collect::<Vec<f32>>();
+        let cotangents = Tensor::<2>::from_data(TensorData::new(wave(320, 1.3), [32, 10]), &Device::flex());
+        let direction = Tensor::<4>::from_data(TensorData::new(wave(2048, 0.7), [32, 1, 8, 8]), &Device::flex());
+        let products = |step: f64| {
+            let logits = model.logits(images.clone() + direction.clone() * step, &draws).unwrap();
+            floats((logits * cotangents.clone()).sum_dim(1))
+        };
+        let [behind, here, ahead] = [-1e-3, 0.0, 1e-3].map(products);
+        let slopes = |from: &[f32], to: &[f32]| -> Vec<f64> {
+            from.iter().zip(to).map(|(from, to)| f64::from(to - from) / 1e-3).collect()
+        };
+        let (backward, forward) = (slopes(&behind, &here), slopes(&here, &ahead));
+        let tape = model.forward(images.clone(), &draws).unwrap();
+        let found = floats((tape.pull(cotangents.clone()).unwrap() * direction.clone()).flatten::<2>(1, 3).sum_dim(1));
+        let scale = found.iter().fold(0.0_f64, |largest, slope| largest.max(f64::from(slope.abs())));
+        let mut compared = 0;
+        for (found, (backward, forward)) in found.into_iter().zip(backward.into_iter().zip(forward)) {
+            if (backward - forward).abs() < 0.02 * scale {
+                let slope = f64::midpoint(backward, forward);
+                assert!((f64::from(found) - slope).abs() < 0.02 * scale, "{table}: {found} {slope} of {scale}");
+                compared += 1;
+            }
+        }
+        assert!(compared >= 8 && scale > 1e-3, "{table}: {compared} of 32 rows are smooth");
+    }
+}

@@ -16,11 +16,12 @@ use realsafe_plan::{Catalogue, Environment, Values, parse_component};
 use crate::builtin_weights;
 
 /// Tables that between them reach every network and variant.
-const NETWORKS: [(&str, &str); 24] = [
+const NETWORKS: [(&str, &str); 25] = [
     ("cifar-resnet", "depth = \"20\"\nmean = [0.5, 0.4, 0.3]\ndeviation = [0.2, 0.3, 0.2]"),
     ("cifar-resnet", "depth = \"20\"\nshortcut = \"pad-behind\""),
     ("cifar-resnet", "depth = \"20\"\nshortcut = \"convolution\"\nclasses = 100"),
     ("cifar-resnet-v2", "depth = \"11\"\nmean = [0.5, 0.4, 0.3]"),
+    ("cifar-resnet-v2", "depth = \"11\"\nhead = \"max-mahalanobis\""),
     ("convolution-stack", ""),
     ("digits-cnn", ""),
     ("digits-cnn", "head = \"max-mahalanobis\"\nfeature-dimension = 16"),

@@ -97,7 +97,8 @@ pub(super) fn find(operator: &str) -> Option<Run> {
         },
         "Where" => choose,
         "Cast" => cast,
-        "Identity" | "Dropout" => |call| Ok(vec![call.input(0)?]),
+        "Identity" => |call| Ok(vec![call.input(0)?]),
+        "Dropout" => dropout,
         _ => return None,
     };
     Some(run)
@@ -164,6 +165,15 @@ fn variadic(call: &Call<'_>, on_host: fn(f64, f64) -> f64, on_device: fn(Plain, 
         result = pair(result, call.input(index)?, call, on_host, on_device)?;
     }
     Ok(vec![result])
+}
+
+/// Nothing, in evaluation state.
+fn dropout(call: &Call<'_>) -> Results {
+    let training = call.optional_host(2)?.and_then(|training| training.scalar());
+    if training.is_some_and(|training| training != 0.0) {
+        return Err("it is in training state, in which activations are left out; export in evaluation state".to_owned());
+    }
+    Ok(vec![call.input(0)?])
 }
 
 fn is_integer(value: &Value) -> bool {

@@ -26,10 +26,10 @@
 use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{Bool, Tensor, TensorData};
 use realsafe_core::{Objective, Recipe, RecipeEntry, Stop, Trainable, TrainingBatch, inventory};
-use realsafe_plan::{Component, Fallback, Origin, Parameter, ParameterKind, Traits, Values};
+use realsafe_plan::{Component, Origin, Traits, Values};
 
 use crate::losses::cross_entropy;
-use crate::parameters::recipe_parameters;
+use crate::parameters::{recipe_parameters, weight};
 
 /// What is added to the diagonal, so that the logarithm stays finite.
 const RIDGE: f64 = 1e-6;
@@ -107,16 +107,6 @@ impl Recipe for AdaptiveDiversity {
     }
 }
 
-const fn weight(name: &'static str, usual: &'static str, documentation: &'static str) -> Parameter {
-    Parameter {
-        name,
-        kind: ParameterKind::Number { minimum: 0.0, maximum: 1e4 },
-        unit: "",
-        fallback: Fallback::Value(usual),
-        documentation,
-    }
-}
-
 inventory::submit! {
     RecipeEntry {
         component: Component {
@@ -125,8 +115,8 @@ inventory::submit! {
             origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("adp.rs"),
             parameters: recipe_parameters![
-                weight("alpha", "2", "The weight of the entropy of the mean prediction."),
-                weight("beta", "0.5", "The weight of the logarithm of the determinant."),
+                weight("alpha", "", "2", "The weight of the entropy of the mean prediction."),
+                weight("beta", "", "0.5", "The weight of the logarithm of the determinant."),
             ],
             example: "alpha = 2\nbeta = \"0.5\"\nepochs = 10",
             traits: Traits::Recipe,

@@ -22,12 +22,12 @@
 
 use burn::tensor::Tensor;
 use realsafe_core::{Objective, Recipe, RecipeEntry, Stop, Trainable, TrainingBatch, inventory};
-use realsafe_plan::{Component, Fallback, Origin, Parameter, ParameterKind, Traits, Values};
+use realsafe_plan::{Component, Origin, Traits, Values};
 
 use crate::adversary::{Adversary, Aim, Start};
 use crate::losses::cross_entropy;
 use crate::parameters::{
-    CLEAN_WEIGHT, EPS, EPS_WARM_UP, LABEL_SMOOTHING, NORM, RANDOM_START, STEP_SIZE, STEPS, recipe_parameters,
+    CLEAN_WEIGHT, EPS, EPS_WARM_UP, LABEL_SMOOTHING, NORM, RANDOM_START, STEP_SIZE, STEPS, recipe_parameters, weight,
 };
 
 struct LogitPairing {
@@ -39,9 +39,8 @@ struct LogitPairing {
 
 impl LogitPairing {
     fn from(values: &Values) -> Self {
-        let start = if values.flag("random-start") { Start::Ball } else { Start::Clean };
         Self {
-            adversary: Adversary::from(values, start),
+            adversary: Adversary::from(values, Start::of(values)),
             clean_weight: values.number("clean-weight"),
             pairing_weight: values.number("pairing-weight"),
             smoothing: values.number("label-smoothing"),
@@ -78,13 +77,7 @@ inventory::submit! {
                 STEP_SIZE,
                 RANDOM_START,
                 CLEAN_WEIGHT,
-                Parameter {
-                    name: "pairing-weight",
-                    kind: ParameterKind::Number { minimum: 0.0, maximum: 1e6 },
-                    unit: "per squared logit",
-                    fallback: Fallback::Value("0.5"),
-                    documentation: "The weight of the mean squared difference between paired logits.",
-                },
+                weight("pairing-weight", "per squared logit", "0.5", "The weight of the mean squared difference between paired logits."),
                 LABEL_SMOOTHING,
             ],
             example: "eps = \"8/255\"\nsteps = 7\nstep-size = \"2/255\"\nepochs = 10",

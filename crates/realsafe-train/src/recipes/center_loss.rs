@@ -8,7 +8,7 @@
 //! accuracy is that on the batches, each before its update.
 //!
 //! It is the baseline of `mmc`, whose centres are fixed and far apart. It needs a network that tells its features:
-//! `digits-cnn`, `lenet` or `cifar-resnet`.
+//! `digits-cnn`, `lenet`, `cifar-resnet` or `cifar-resnet-v2`.
 //!
 //! ## Cost
 //! That of standard training.
@@ -23,7 +23,7 @@ use realsafe_core::{Objective, Recipe, RecipeEntry, Stop, Trainable, TrainingBat
 use realsafe_plan::{Component, Fallback, Origin, Parameter, ParameterKind, Traits, Values};
 
 use crate::losses::{cross_entropy, on_device};
-use crate::parameters::recipe_parameters;
+use crate::parameters::{recipe_parameters, weight};
 
 struct CenterLoss {
     lambda: f64,
@@ -68,7 +68,7 @@ impl Recipe for CenterLoss {
         if network.tells_features() {
             return Ok(());
         }
-        Err("it does not tell its features; take `digits-cnn`, `lenet` or `cifar-resnet`".to_owned())
+        Err("it does not tell its features; take `digits-cnn`, `lenet`, `cifar-resnet` or `cifar-resnet-v2`".to_owned())
     }
 
     fn objective(&self, network: &dyn Trainable, batch: &TrainingBatch) -> Result<Objective, Stop> {
@@ -119,13 +119,7 @@ inventory::submit! {
             origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("center_loss.rs"),
             parameters: recipe_parameters![
-                Parameter {
-                    name: "lambda",
-                    kind: ParameterKind::Number { minimum: 0.0, maximum: 1e6 },
-                    unit: "",
-                    fallback: Fallback::Value("0.003"),
-                    documentation: "The weight of the squared distances to the centres.",
-                },
+                weight("lambda", "", "0.003", "The weight of the squared distances to the centres."),
                 Parameter {
                     name: "centre-rate",
                     kind: ParameterKind::Number { minimum: 0.0, maximum: 1.0 },

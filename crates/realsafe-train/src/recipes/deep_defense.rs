@@ -44,7 +44,7 @@ use realsafe_core::{
 use realsafe_plan::{Component, Fallback, Origin, Parameter, ParameterKind, Traits, Values};
 
 use crate::losses::{cross_entropy, on_device};
-use crate::parameters::recipe_parameters;
+use crate::parameters::{recipe_parameters, weight};
 
 /// How far points lie apart, to either side, whose logits give directional derivatives, in l2.
 const APART: f64 = 0.01;
@@ -226,16 +226,6 @@ impl Recipe for DeepDefense {
     }
 }
 
-const fn factor(name: &'static str, unit: &'static str, usual: &'static str, documentation: &'static str) -> Parameter {
-    Parameter {
-        name,
-        kind: ParameterKind::Number { minimum: 0.0, maximum: 1e4 },
-        unit,
-        fallback: Fallback::Value(usual),
-        documentation,
-    }
-}
-
 inventory::submit! {
     RecipeEntry {
         component: Component {
@@ -244,9 +234,13 @@ inventory::submit! {
             origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("deep_defense.rs"),
             parameters: recipe_parameters![
-                factor("lambda", "", "15", "The weight of the mean penalty."),
-                factor("c", "per length of the image", "25", "How fast the penalty of a correct image falls with its distance."),
-                factor("d", "per length of the image", "5", "How fast the penalty of a mistake grows with its distance."),
+                weight("lambda", "", "15", "The weight of the mean penalty."),
+                weight("c", "per length of the image", "25", "How fast the penalty of a correct image falls with its distance."),
+                Parameter {
+                    // The penalty is at most e^d, which is far from the largest number.
+                    kind: ParameterKind::Number { minimum: 0.0, maximum: 50.0 },
+                    ..weight("d", "per length of the image", "5", "How fast the penalty of a mistake grows with its distance.")
+                },
                 Parameter {
                     name: "steps",
                     kind: ParameterKind::Count { minimum: 1, maximum: 1000 },

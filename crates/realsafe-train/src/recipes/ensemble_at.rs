@@ -26,28 +26,15 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use rand::RngExt;
 use realsafe_core::{Model, Objective, Recipe, RecipeEntry, Rows, Select, Stop, Trainable, TrainingBatch, inventory};
-use realsafe_plan::{Component, Origin, Traits, Values};
+use realsafe_plan::{Component, Origin, Traits};
 
-use super::standard::Standard;
-use crate::adversary::{Adversary, Aim, Start};
+use super::fgsm_at::FgsmTraining;
+use crate::adversary::Aim;
 use crate::parameters::{CLEAN_WEIGHT, EPS, LABEL_SMOOTHING, recipe_parameters};
 
-struct EnsembleTraining {
-    adversary: Adversary,
-    clean_weight: f64,
-    standard: Standard,
-}
+struct EnsembleTraining(FgsmTraining);
 
 impl EnsembleTraining {
-    fn from(values: &Values) -> Self {
-        let eps = values.number("eps");
-        Self {
-            adversary: Adversary::one_step(eps, eps, Start::Clean),
-            clean_weight: values.number("clean-weight"),
-            standard: Standard::from(values),
-        }
-    }
-
     /// The images of a batch, each perturbed against the network that is drawn for it.
     fn perturbed(&self, network: Arc<dyn Model>, batch: &TrainingBatch) -> Result<Tensor<4>, Stop> {
         let networks: Vec<&Arc<dyn Model>> = batch.sources.iter().chain([&network]).collect();
@@ -58,7 +45,7 @@ impl EnsembleTraining {
             let own: Vec<usize> = rows.clone().filter(|&row| drawn[row] == number).collect();
             if !own.is_empty() {
                 let part = chosen(batch, &own);
-                parts.push(self.adversary.adversarials(network.clone(), &part, Aim::Label)?);
+                parts.push(self.0.adversary.adversarials(network.clone(), &part, Aim::Label)?);
                 order.extend(own);
             }
         }
@@ -83,7 +70,7 @@ fn chosen(batch: &TrainingBatch, rows: &[usize]) -> TrainingBatch {
 impl Recipe for EnsembleTraining {
     fn objective(&self, network: &dyn Trainable, batch: &TrainingBatch) -> Result<Objective, Stop> {
         let images = self.perturbed(network.snapshot(), batch)?;
-        Ok(self.standard.mixture(self.clean_weight, images, network, batch))
+        Ok(self.0.of(images, network, batch))
     }
 }
 
@@ -98,6 +85,6 @@ inventory::submit! {
             example: "eps = \"0.25\"\nepochs = 10",
             traits: Traits::RecipeWithSources,
         },
-        build: |values| Box::new(EnsembleTraining::from(values)),
+        build: |values| Box::new(EnsembleTraining(FgsmTraining::from(values))),
     }
 }

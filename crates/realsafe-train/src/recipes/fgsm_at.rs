@@ -21,6 +21,7 @@
 //! α = 0.5.
 //! Kurakin, Goodfellow, Bengio: Adversarial Machine Learning at Scale, ICLR 2017 (arXiv:1611.01236): label leaking.
 
+use burn::tensor::Tensor;
 use realsafe_core::{Objective, Recipe, RecipeEntry, Stop, Trainable, TrainingBatch, inventory};
 use realsafe_plan::{Component, Origin, Traits, Values};
 
@@ -28,14 +29,15 @@ use super::standard::Standard;
 use crate::adversary::{Adversary, Aim, Start};
 use crate::parameters::{CLEAN_WEIGHT, EPS, LABEL_SMOOTHING, recipe_parameters};
 
-struct FgsmTraining {
-    adversary: Adversary,
+/// Clean images together with those that one full step has perturbed, whoever the step is made against.
+pub(super) struct FgsmTraining {
+    pub(super) adversary: Adversary,
     clean_weight: f64,
     standard: Standard,
 }
 
 impl FgsmTraining {
-    fn from(values: &Values) -> Self {
+    pub(super) fn from(values: &Values) -> Self {
         let eps = values.number("eps");
         Self {
             adversary: Adversary::one_step(eps, eps, Start::Clean),
@@ -43,12 +45,17 @@ impl FgsmTraining {
             standard: Standard::from(values),
         }
     }
+
+    /// The objective for a batch and its perturbed images.
+    pub(super) fn of(&self, images: Tensor<4>, network: &dyn Trainable, batch: &TrainingBatch) -> Objective {
+        self.standard.mixture(self.clean_weight, images, network, batch)
+    }
 }
 
 impl Recipe for FgsmTraining {
     fn objective(&self, network: &dyn Trainable, batch: &TrainingBatch) -> Result<Objective, Stop> {
         let images = self.adversary.adversarials(network.snapshot(), batch, Aim::Label)?;
-        Ok(self.standard.mixture(self.clean_weight, images, network, batch))
+        Ok(self.of(images, network, batch))
     }
 }
 

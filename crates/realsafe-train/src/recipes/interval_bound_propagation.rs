@@ -48,17 +48,25 @@ impl IntervalTraining {
     }
 }
 
+/// Whether bounds go through a network, intervals and those by duality alike.
+///
+/// # Errors
+/// Through which networks they go.
+pub(super) fn check(network: &dyn Trainable) -> Result<(), String> {
+    if network.has_intervals() {
+        return Ok(());
+    }
+    let message = "bounds do not go through it; take `digits-cnn`, `lenet`, `small-cnn` or `convolution-stack`, with a linear \
+                   head and no defense in front";
+    Err(message.to_owned())
+}
+
 impl Recipe for IntervalTraining {
     fn check(&self, network: &dyn Trainable) -> Result<(), String> {
         if self.ramp[0] > self.ramp[1] {
             return Err("`ramp-start` is after `ramp-end`; exchange them".to_owned());
         }
-        if network.has_intervals() {
-            return Ok(());
-        }
-        let message = "intervals do not go through it; take `digits-cnn`, `lenet`, `small-cnn` or `convolution-stack`, with a \
-                       linear head and no defense in front";
-        Err(message.to_owned())
+        check(network)
     }
 
     fn objective(&self, network: &dyn Trainable, batch: &TrainingBatch) -> Result<Objective, Stop> {

@@ -24,11 +24,11 @@ use burn::tensor::activation::softmax;
 use realsafe_core::{
     Logits, Objective, Recipe, RecipeEntry, Stop, Trainable, TrainingBatch, inventory, strongest_rival,
 };
-use realsafe_plan::{Component, Fallback, Origin, Parameter, ParameterKind, Traits, Values};
+use realsafe_plan::{Component, Fallback, Origin, Parameter, Traits, Values};
 
 use crate::adversary::{Adversary, Aim, Start};
 use crate::losses::{cross_entropy, on_device};
-use crate::parameters::{EPS, EPS_WARM_UP, NORM, STEP_SIZE, STEPS, recipe_parameters};
+use crate::parameters::{EPS, EPS_WARM_UP, NORM, STEP_SIZE, STEPS, recipe_parameters, weight};
 
 struct Mart {
     adversary: Adversary,
@@ -81,13 +81,7 @@ inventory::submit! {
                 EPS_WARM_UP,
                 Parameter { fallback: Fallback::Value("10"), ..STEPS },
                 STEP_SIZE,
-                Parameter {
-                    name: "beta",
-                    kind: ParameterKind::Number { minimum: 0.0, maximum: 1e6 },
-                    unit: "",
-                    fallback: Fallback::Value("5"),
-                    documentation: "The weight of the divergence between clean and adversarial outputs.",
-                },
+                weight("beta", "", "5", "The weight of the divergence between clean and adversarial outputs."),
             ],
             example: "eps = \"8/255\"\nsteps = 10\nstep-size = \"2/255\"\nepochs = 10",
             traits: Traits::Recipe,

@@ -34,7 +34,7 @@ pub(super) fn check(network: &dyn Trainable) -> Result<(), String> {
         return Ok(());
     }
     let message = "this recipe draws features to fixed centres, and the network has none: add `head = \"max-mahalanobis\"` to \
-                   a [[model]] that has that parameter, such as `digits-cnn`, `lenet` or `cifar-resnet`";
+                   a [[model]] that has that parameter, such as `digits-cnn`, `lenet`, `cifar-resnet` or `cifar-resnet-v2`";
     Err(message.to_owned())
 }
 

@@ -29,8 +29,7 @@ struct AdversarialCenter {
 
 impl AdversarialCenter {
     fn from(values: &Values) -> Self {
-        let start = if values.flag("random-start") { Start::Ball } else { Start::Clean };
-        Self { adversary: Adversary::from(values, start) }
+        Self { adversary: Adversary::from(values, Start::of(values)) }
     }
 }
 

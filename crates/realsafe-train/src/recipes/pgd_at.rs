@@ -32,8 +32,7 @@ struct PgdTraining {
 
 impl PgdTraining {
     fn from(values: &Values) -> Self {
-        let start = if values.flag("random-start") { Start::Ball } else { Start::Clean };
-        Self { adversary: Adversary::from(values, start), standard: Standard::from(values) }
+        Self { adversary: Adversary::from(values, Start::of(values)), standard: Standard::from(values) }
     }
 }
 

@@ -21,12 +21,12 @@
 //! ICML 2019 (arXiv:1901.08573); `beta` is 1/λ there.
 
 use realsafe_core::{Objective, Recipe, RecipeEntry, Stop, Trainable, TrainingBatch, inventory};
-use realsafe_plan::{Component, Fallback, Origin, Parameter, ParameterKind, Traits, Values};
+use realsafe_plan::{Component, Fallback, Origin, Parameter, Traits, Values};
 
 use super::standard::Standard;
 use crate::adversary::{Adversary, Aim, Start};
 use crate::losses::divergence;
-use crate::parameters::{EPS, EPS_WARM_UP, LABEL_SMOOTHING, NORM, STEP_SIZE, STEPS, recipe_parameters};
+use crate::parameters::{EPS, EPS_WARM_UP, LABEL_SMOOTHING, NORM, STEP_SIZE, STEPS, recipe_parameters, weight};
 
 struct Trades {
     adversary: Adversary,
@@ -67,13 +67,7 @@ inventory::submit! {
                 EPS_WARM_UP,
                 Parameter { fallback: Fallback::Value("10"), ..STEPS },
                 STEP_SIZE,
-                Parameter {
-                    name: "beta",
-                    kind: ParameterKind::Number { minimum: 0.0, maximum: 1e6 },
-                    unit: "",
-                    fallback: Fallback::Value("6"),
-                    documentation: "The weight of the divergence; more is more robust and less accurate.",
-                },
+                weight("beta", "", "6", "The weight of the divergence; more is more robust and less accurate."),
                 LABEL_SMOOTHING,
             ],
             example: "eps = \"8/255\"\nsteps = 10\nstep-size = \"2/255\"\nbeta = 6\nepochs = 10",

@@ -15,8 +15,7 @@
 //! The radius grows linearly from zero to `eps` during `eps-warm-up`. The training accuracy is that on the clean images.
 //!
 //! Layers of more than 2²⁴ products of inputs and outputs are bounded by intervals, as the convolutions of `lenet` and `small-cnn`.
-//! Bounds go through convolutions, linear layers, relus and max-pooling: through `digits-cnn`, `lenet`, `small-cnn` and
-//! `convolution-stack`, with linear heads. Other networks are refused.
+//! Bounds go through the networks through which intervals do, which `interval-bound-propagation` names. Others are refused.
 //!
 //! ## Cost
 //! Memory and time grow with the product of the sizes of neighbouring layers: a batch of 16 in `digits-cnn` takes about 2 GiB.
@@ -29,8 +28,10 @@
 use realsafe_core::{Objective, Recipe, RecipeEntry, Stop, Trainable, TrainingBatch, inventory};
 use realsafe_plan::{Component, Fallback, Origin, Parameter, Traits, Values};
 
+use super::interval_bound_propagation::check;
 use crate::losses::cross_entropy;
 use crate::parameters::{CLEAN_WEIGHT, EPS, EPS_WARM_UP, recipe_parameters};
+use crate::schedule::grown;
 
 struct DualTraining {
     eps: f64,
@@ -50,20 +51,15 @@ impl DualTraining {
 
 impl Recipe for DualTraining {
     fn check(&self, network: &dyn Trainable) -> Result<(), String> {
-        if network.has_intervals() {
-            return Ok(());
-        }
-        let message = "bounds do not go through it; take `digits-cnn`, `lenet`, `small-cnn` or `convolution-stack`, with a \
-                       linear head and no defense in front";
-        Err(message.to_owned())
+        check(network)
     }
 
     fn objective(&self, network: &dyn Trainable, batch: &TrainingBatch) -> Result<Objective, Stop> {
-        let grown = if self.warm_up > 0.0 { (batch.time / self.warm_up).min(1.0) } else { 1.0 };
+        let eps = self.eps * grown(batch.time, self.warm_up);
         let images = batch.images.clone().autodiff();
         let logits = network.forward(images.clone());
         let margins = network
-            .dual_margins(images, &batch.labels, self.eps * grown)
+            .dual_margins(images, &batch.labels, eps)
             .expect("a network without bounds was refused before anything was trained");
         let clean = cross_entropy(logits.clone(), &batch.labels, 0.0);
         let worst = cross_entropy(-margins, &batch.labels, 0.0);
