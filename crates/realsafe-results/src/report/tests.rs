@@ -316,7 +316,7 @@ fn several_seeds_give_mean_and_deviation() {
         data = { use = "dots", samples = 4 }
         model = [{ use = "net" }]
         threat = { norm = "linf", eps = "1/4" }
-        attack = [{ use = "step", record = [5, 10] }]
+        attack = [{ id = "step", use = "climb", record = [5, 10] }]
     "#;
     let directory = tempfile::tempdir().unwrap();
     let plan = plan(&[spec]);

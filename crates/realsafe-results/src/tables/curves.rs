@@ -54,7 +54,7 @@ pub(crate) fn is_certificate(experiment: &Experiment, attack: &str) -> bool {
 
 /// Whether curves of an attack against eps are lower envelopes over the radii of a search.
 pub(crate) fn is_envelope(experiment: &Experiment, attack: &str) -> bool {
-    experiment.attacks.iter().any(|spec| spec.choice.chosen.id == attack && spec.choice.search.is_some())
+    experiment.attacks.iter().any(|spec| spec.choice.chosen.id == attack && spec.search.is_some())
 }
 
 /// The curves of one experiment's groups. `radii` gives the eps list of a group that minimises the distance.

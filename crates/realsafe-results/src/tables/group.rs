@@ -192,12 +192,9 @@ impl Group {
 
     /// The largest radius at which adversarials were looked for.
     pub(crate) fn largest_radius(&self) -> f64 {
-        match (&self.eps, &self.search) {
-            (Some(eps), _) => eps.value(),
-            (None, None) => f64::INFINITY,
-            (None, Some(Search::List(radii))) => radii.iter().map(Number::value).fold(0.0, f64::max),
-            (None, Some(Search::Exponential { start, doublings, .. })) => start.value() * f64::from(*doublings).exp2(),
-            (None, Some(Search::Linear { largest, .. })) => largest.value(),
+        match &self.eps {
+            Some(eps) => eps.value(),
+            None => self.search.as_ref().map_or(f64::INFINITY, Search::largest),
         }
     }
 
