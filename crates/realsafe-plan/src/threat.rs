@@ -56,6 +56,11 @@ impl Unit {
     pub const fn of(norm: Norm) -> Self {
         Self { name: norm.name(), size: 1.0 }
     }
+
+    /// A distance in the norm, told in this unit.
+    pub const fn told(self, distance: f64) -> f64 {
+        distance / self.size
+    }
 }
 
 /// The prediction on images that a defense rejects: no class has this number.

@@ -97,7 +97,7 @@ fn write_set(stem: &Path, cell: &Cell, set: &AdversarialSet) -> Result<[PathBuf;
         "model": cell.model.id,
         "defense": cell.stack_name(),
         "attack": cell.attack.chosen.id,
-        "norm": cell.threat.norm.name(),
+        "norm": cell.threat.unit.name,
         "eps": cell.threat.eps.as_ref().map(realsafe_plan::Number::text),
         "goal": cell.threat.goal.name(),
         "seed": cell.seed,
@@ -175,8 +175,6 @@ mod tests {
 
     fn record_with(first: u32, value: f32) -> CellRecord {
         CellRecord {
-            members: Vec::new(),
-            zero_gradients: 0,
             adversarials: Some(Adversarials { shape: [1, 1, 2], pixels: vec![value, 0.25, value, 0.75] }),
             ..record_of(first, "rb")
         }

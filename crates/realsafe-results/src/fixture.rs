@@ -162,6 +162,7 @@ pub(crate) fn record(outcomes: Vec<Outcome>) -> CellRecord {
         trace: Vec::new(),
         members: Vec::new(),
         zero_gradients: 0,
+        random_answers: 0,
         adversarials: None,
         warnings: Vec::new(),
     }
