@@ -109,4 +109,6 @@ fn an_interrupt_ends_cleanly_and_says_how_to_go_on() {
     let status = child.wait().unwrap();
     assert_eq!(status.code(), Some(75), "{errors}");
     assert!(errors.contains("the same command goes on"), "{errors}");
+    let page = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
+    assert!(page.contains("incomplete: "), "what there is was reported");
 }

@@ -347,13 +347,17 @@ impl<'a> Driver<'a> {
         for (row, image) in pixels.chunks_exact(pixels.len() / batch.len()).enumerate() {
             let slot = batch.slots[row];
             let account = &self.oracle.accounts[slot];
+            let reached = batch.reached(row, predictions[row]);
+            let own = Distances::between(self.oracle.clean(slot), image).in_norm(self.task.norm);
+            let found = account.found.as_ref().map(|found| found.distance);
+            let nearest = || found.unwrap_or(f64::INFINITY).min(if reached { own } else { f64::INFINITY });
             self.recorded.push(Recorded {
                 slot,
                 step,
                 queries: account.spent.queries,
                 prediction: predictions[row],
-                distance: Distances::between(self.oracle.clean(slot), image).in_norm(self.task.norm),
-                broken: account.found.is_some() || batch.reached(row, predictions[row]),
+                distance: if self.oracle.rules.minimises_distance { nearest() } else { own },
+                broken: found.is_some() || reached,
             });
         }
         Ok(())

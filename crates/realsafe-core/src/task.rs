@@ -153,7 +153,8 @@ pub struct Recorded {
     pub queries: u64,
     /// The prediction on the iterate.
     pub prediction: Option<u32>,
-    /// Its distance in the norm of the threat model.
+    /// Its distance in the norm of the threat model; where the distance is minimised, that of the nearest adversarial so far,
+    /// infinite without one.
     pub distance: f64,
     /// Whether an adversarial had been found by then.
     pub broken: bool,

@@ -1,20 +1,14 @@
 //! Calling a function of a plugin, and what its status means.
 
 use realsafe_abi::{
-    REALSAFE_BAD_VALUE, REALSAFE_BUDGET, REALSAFE_CANCELLED, REALSAFE_FAILED, REALSAFE_OK, REALSAFE_PANICKED,
-    REALSAFE_UNSUPPORTED, RealsafeHost, RealsafeStatus,
+    REALSAFE_BAD_VALUE, REALSAFE_BUDGET, REALSAFE_CANCELLED, REALSAFE_OK, REALSAFE_PANICKED, REALSAFE_UNSUPPORTED,
+    RealsafeHost, RealsafeStatus,
 };
 
+use crate::context::Context;
 use crate::gate::Gate;
 use crate::thunks::table;
 use crate::{Failure, FailureKind};
-
-/// What the context of a host table points to.
-pub(crate) struct Context<'a, 'b> {
-    pub(crate) gate: &'a mut Gate<'b>,
-    /// What the plugin says, or why a question was refused.
-    pub(crate) message: Option<String>,
-}
 
 /// Calls a function of a plugin with a host table of the gate's rights, and judges its status.
 pub(crate) fn call(
@@ -44,15 +38,4 @@ pub(crate) fn call(
         _ => "failed, and does not say why",
     };
     Err(Failure::new(kind, context.message.unwrap_or_else(|| format!("`{component}` {reason} (status {status})"))))
-}
-
-/// The status that a failure is for a plugin.
-pub(crate) fn status(failure: &Failure) -> RealsafeStatus {
-    match failure.kind {
-        FailureKind::Cancelled => REALSAFE_CANCELLED,
-        FailureKind::Budget => REALSAFE_BUDGET,
-        FailureKind::BadValue => REALSAFE_BAD_VALUE,
-        FailureKind::Unsupported => REALSAFE_UNSUPPORTED,
-        _ => REALSAFE_FAILED,
-    }
 }

@@ -10,6 +10,7 @@ mod aligned;
 mod arguments;
 mod call;
 mod callbacks;
+mod context;
 mod description;
 mod digest;
 mod failure;

@@ -7,7 +7,7 @@ use realsafe_abi::{
     RealsafeCost, RealsafeHost, RealsafeStatus, RealsafeText,
 };
 
-use crate::call::{Context, status};
+use crate::context::{Context, status};
 use crate::gate::{Gate, Rights, nonsense};
 use crate::{Callbacks, Failure};
 
@@ -44,7 +44,7 @@ pub(crate) fn table(context: *mut Context<'_, '_>, rights: Rights) -> RealsafeHo
 /// The context behind a host table's pointer.
 ///
 /// # Safety
-/// The pointer is the one of a table that [`call`] made, during that call.
+/// The pointer is the one of a table that `call` made, during that call.
 unsafe fn context<'a>(context: *mut c_void) -> &'a mut Context<'a, 'a> {
     // SAFETY: `call` made it from a context, and uses that again only after the plugin's function returned.
     unsafe { &mut *context.cast() }

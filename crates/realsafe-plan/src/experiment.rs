@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::cell::{is_randomised, stack_name};
-use crate::{AttackChoice, Chosen, Figure, Goal, GradientMode, Member, Norm, Number, Place, StackLayer, TargetRule};
+use crate::{
+    AttackChoice, Chosen, Figure, Goal, GradientMode, Member, Norm, Number, Place, Search, StackLayer, TargetRule, Unit,
+};
 
 /// An experiment.
 #[derive(Clone, Debug)]
@@ -55,10 +57,15 @@ pub struct Experiment {
 }
 
 impl Experiment {
+    /// How many draws verdicts on a model behind a stack are the mean of; none where neither draws random numbers.
+    pub fn draws_of(&self, model: &Chosen, stack: &[StackLayer]) -> Option<u32> {
+        is_randomised(model, stack).then_some(self.draws)
+    }
+
     /// Whether a victim of any combination draws random numbers.
     pub(crate) fn has_randomised_victims(&self) -> bool {
         let victims = self.combinations.iter().map(|one| (&self.models[one.model], &self.stacks[one.stack]));
-        victims.into_iter().any(|(model, stack)| is_randomised(model, &stack.layers))
+        victims.into_iter().any(|(model, stack)| self.draws_of(model, &stack.layers).is_some())
     }
 }
 
@@ -79,8 +86,10 @@ impl Stack {
 /// An attack as a spec gives it.
 #[derive(Clone, Debug)]
 pub struct AttackSpec {
-    /// The attack and what surrounds it.
+    /// The attack and what surrounds it, but for members and search, which depend on the threat model.
     pub choice: AttackChoice,
+    /// How the smallest radius is looked for, if it is.
+    pub search: Option<SearchSpec>,
     /// Where the spec says which images decide, if it does; otherwise the last ones do for randomised victims.
     pub(crate) asked_success: Option<Place>,
     /// The attacks of a chain in each norm; empty for a single attack.
@@ -92,21 +101,54 @@ pub struct AttackSpec {
 }
 
 impl AttackSpec {
-    /// The attack as it is run in a norm.
-    pub(crate) fn choice_in(&self, norm: Norm) -> AttackChoice {
-        let members = self.members.get(&norm).cloned().unwrap_or_default();
-        AttackChoice { members, ..self.choice.clone() }
+    /// The attack as it is run in a threat model.
+    pub(crate) fn choice_in(&self, threat: &ThreatSpec) -> AttackChoice {
+        let members = self.members.get(&threat.norm).cloned().unwrap_or_default();
+        let search = self.search.as_ref().map(|search| search.in_threat(threat));
+        AttackChoice { members, search, ..self.choice.clone() }
+    }
+
+    /// The largest radius in a threat model up to which it tells every sample's smallest; none where it runs at the listed
+    /// radii, one by one.
+    pub(crate) fn reach(&self, threat: &ThreatSpec) -> Option<f64> {
+        match &self.search {
+            Some(search) => Some(search.in_threat(threat).largest()),
+            None => self.minimises_distance().then_some(f64::INFINITY),
+        }
     }
 
     /// Whether the attack looks for the smallest distance, and so runs once for all eps, as certificates do.
     pub fn minimises_distance(&self) -> bool {
         let traits = self.choice.chosen.component.attack();
-        self.is_certificate() || self.choice.search.is_some() || traits.is_some_and(|traits| traits.minimises_distance)
+        self.is_certificate() || self.search.is_some() || traits.is_some_and(|traits| traits.minimises_distance)
     }
 
     /// Whether the victim is asked for proofs instead of being attacked.
     pub fn is_certificate(&self) -> bool {
         self.choice.chosen.component.is_certificate()
+    }
+}
+
+/// A search as a spec gives it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SearchSpec {
+    /// Through the radii of each threat model.
+    Listed,
+    /// With radii of its own, the same in all threat models.
+    Fixed(Search),
+}
+
+impl SearchSpec {
+    /// The search in a threat model.
+    fn in_threat(&self, threat: &ThreatSpec) -> Search {
+        match self {
+            Self::Listed => {
+                let mut radii = threat.eps.clone();
+                radii.sort_by(|a, b| a.value().total_cmp(&b.value()));
+                Search::List(radii)
+            }
+            Self::Fixed(search) => search.clone(),
+        }
     }
 }
 
@@ -117,7 +159,10 @@ pub struct ThreatSpec {
     pub id: String,
     /// The norm.
     pub norm: Norm,
-    /// The radii in that norm (plain Euclidean for l2); may be empty when all its attacks minimise the distance.
+    /// What its radii are written in.
+    pub unit: Unit,
+    /// The radii, their values in the norm (plain Euclidean for l2), their spelling in the unit; may be empty when no attack
+    /// needs one.
     pub eps: Vec<Number>,
     /// The goal.
     pub goal: Goal,

@@ -52,6 +52,10 @@ pub(crate) fn key(cell: &Cell, device_class: &str) -> Key {
     if let Some(draws) = cell.draws {
         writer.count(draws.into());
     }
+    // Where the distance is minimised, recorded steps once told of the iterates alone.
+    if cell.threat.eps.is_none() && !cell.attack.record.is_empty() {
+        writer.text("nearest");
+    }
     Key(writer.0.finalize().to_hex().to_string())
 }
 

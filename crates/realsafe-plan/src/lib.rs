@@ -33,7 +33,8 @@ pub use cell::{AttackChoice, Cell, Chosen, Key, Member, ResolvedFile, StackLayer
 pub use component::{Component, Fallback, Kind, Origin, Parameter, ParameterKind, Traits, VARIABLES};
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Source, nearest};
 pub use experiment::{
-    Aim, AttackSpec, Claim, Expectation, Experiment, Metric, Relation, Selector, Stack, ThreatSpec, TrainingSpec,
+    Aim, AttackSpec, Claim, Expectation, Experiment, Metric, Relation, SearchSpec, Selector, Stack, ThreatSpec,
+    TrainingSpec,
 };
 pub use figure::{CurveAxis, Facet, Figure};
 pub use files::Environment;
@@ -45,7 +46,7 @@ pub use plan::{Plan, expand};
 pub use schema::schema;
 pub use search::Search;
 pub use spec::{Document, PluginFile};
-pub use threat::{Budget, Ensemble, Goal, Norm, REJECTED, Success, TargetRule, Threat};
+pub use threat::{Budget, Ensemble, Goal, Norm, REJECTED, Success, TargetRule, Threat, Unit};
 pub use traits::{
     Access, AttackTraits, CertificateTraits, ChainTraits, Cost, DatasetTraits, DefenseTraits, GradientMode, LossTraits,
     ModelTraits, OutputShape, RequiredFile, Surrogates,

@@ -16,9 +16,20 @@ impl Number {
         self.value
     }
 
-    /// The canonical spelling: a reduced fraction, or the shortest decimal that reads back the same.
+    /// The canonical spelling: a reduced fraction, or the shortest decimal that reads back the same. Of a radius, it is in
+    /// the unit of its threat model.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The number as it is spelled: [`Number::value`], but for radii in a unit of their own.
+    pub fn written(&self) -> f64 {
+        self.text.parse::<Self>().map_or(self.value, |written| written.value)
+    }
+
+    /// The number times a factor, spelled as before.
+    pub(crate) fn scaled(self, factor: f64) -> Self {
+        Self { value: factor * self.value, ..self }
     }
 }
 
@@ -102,6 +113,13 @@ mod tests {
             let number: Number = text.parse().unwrap();
             assert_eq!(number.text().parse::<Number>().unwrap(), number, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_scaled_keeps_its_spelling() {
+        let radius = "0.05".parse::<Number>().unwrap().scaled(3072.0_f64.sqrt());
+        assert_eq!((radius.text(), radius.written()), ("0.05", 0.05));
+        assert!((radius.value() - 2.771_281).abs() < 1e-6);
     }
 
     #[test]

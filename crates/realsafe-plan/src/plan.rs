@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::cell::is_randomised;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::experiment::Combination;
 use crate::key::key;
@@ -81,13 +80,9 @@ fn cell(experiment: &Experiment, combination: Combination, eps: Option<&Number>,
             layer.gradient = *gradient;
         }
     }
-    let mut attack = spec.choice_in(threat.norm);
-    if let Some(Search::List(radii)) = &mut attack.search {
-        radii.clone_from(&threat.eps);
-        radii.sort_by(|a, b| a.value().total_cmp(&b.value()));
-    }
+    let mut attack = spec.choice_in(threat);
     let model = &experiment.models[combination.model];
-    let draws = is_randomised(model, &stack).then_some(experiment.draws);
+    let draws = experiment.draws_of(model, &stack);
     if draws.is_some() {
         attack.success = Success::Last;
     }
@@ -103,6 +98,7 @@ fn cell(experiment: &Experiment, combination: Combination, eps: Option<&Number>,
         threat: Threat {
             id: threat.id.clone(),
             norm: threat.norm,
+            unit: threat.unit,
             eps: eps.cloned(),
             goal: threat.goal,
             target: threat.target.clone(),

@@ -9,7 +9,7 @@ use crate::experiment::Filter;
 use crate::parameters::digest_key;
 use crate::{
     AttackSpec, Budget, Chosen, Claim, Expectation, Experiment, Facet, Figure, Member, Number, Origin, Search,
-    Selector, StackLayer, ThreatSpec, TrainingSpec, Value,
+    SearchSpec, Selector, StackLayer, ThreatSpec, TrainingSpec, Value,
 };
 
 impl Experiment {
@@ -173,7 +173,7 @@ fn threat(text: &mut String, spec: &ThreatSpec) {
         "[[threat]]",
         [
             ("id", Some(string(&spec.id))),
-            ("norm", Some(string(spec.norm.name()))),
+            ("norm", Some(string(spec.unit.name))),
             ("eps", (!spec.eps.is_empty()).then(|| Toml::Array(spec.eps.iter().map(number).collect()))),
             ("goal", Some(string(spec.goal.name()))),
             ("target", spec.target.as_ref().map(|target| string(target.name()))),
@@ -217,7 +217,7 @@ fn attack(text: &mut String, spec: &AttackSpec, randomised: bool) {
         ("success", (attacks && (spec.asked_success.is_some() || !randomised)).then(|| string(choice.success.name()))),
         ("restarts", (attacks && spec.members.is_empty()).then(|| integer(u64::from(choice.restarts)))),
         ("eot", (choice.eot > 1).then(|| integer(u64::from(choice.eot)))),
-        ("search", choice.search.as_ref().map(search)),
+        ("search", spec.search.as_ref().map(search)),
         ("budget", table(budget)),
         ("threats", Some(strings(spec.threats.iter().map(String::as_str)))),
         ("gradient", table(gradients)),
@@ -243,17 +243,17 @@ fn member(member: &Member) -> Toml {
     Toml::Table(common.into_iter().chain(eot).chain(values).collect())
 }
 
-fn search(search: &Search) -> Toml {
+fn search(search: &SearchSpec) -> Toml {
     let of = |entries: [(&str, Toml); 3]| {
         Toml::Table(entries.map(|(key, value)| (key.to_owned(), value)).into_iter().collect())
     };
     let count = |count: u32| integer(u64::from(count));
     match search {
-        Search::List(_) => string("list"),
-        Search::Exponential { start, doublings, bisections } => {
+        SearchSpec::Listed | SearchSpec::Fixed(Search::List(_)) => string("list"),
+        SearchSpec::Fixed(Search::Exponential { start, doublings, bisections }) => {
             of([("start", number(start)), ("doublings", count(*doublings)), ("bisections", count(*bisections))])
         }
-        Search::Linear { largest, points, bisections } => {
+        SearchSpec::Fixed(Search::Linear { largest, points, bisections }) => {
             of([("largest", number(largest)), ("points", count(*points)), ("bisections", count(*bisections))])
         }
     }

@@ -29,6 +29,15 @@ pub enum Search {
 }
 
 impl Search {
+    /// The largest radius that is tried: how robust a sample is beyond it stays open.
+    pub fn largest(&self) -> f64 {
+        match self {
+            Self::List(radii) => radii.iter().map(Number::value).fold(0.0, f64::max),
+            Self::Exponential { start, doublings, .. } => start.value() * f64::from(*doublings).exp2(),
+            Self::Linear { largest, .. } => largest.value(),
+        }
+    }
+
     /// How often an attack is run on a sample at most.
     pub fn runs(&self) -> u64 {
         match self {

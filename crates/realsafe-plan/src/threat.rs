@@ -42,6 +42,27 @@ impl Norm {
     }
 }
 
+/// What the radii of a threat model are written in, and distances in it are told in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Unit {
+    /// The word that specs and reports use: the name of the norm, or `l2-rms`.
+    pub name: &'static str,
+    /// How much one of it is in the norm: 1, or for `l2-rms` the square root of the number of values of an image.
+    pub size: f64,
+}
+
+impl Unit {
+    /// The norm's own unit.
+    pub const fn of(norm: Norm) -> Self {
+        Self { name: norm.name(), size: 1.0 }
+    }
+
+    /// A distance in the norm, told in this unit.
+    pub const fn told(self, distance: f64) -> f64 {
+        distance / self.size
+    }
+}
+
 /// The prediction on images that a defense rejects: no class has this number.
 pub const REJECTED: u32 = u32::MAX;
 
@@ -175,7 +196,10 @@ pub struct Threat {
     pub id: String,
     /// The norm.
     pub norm: Norm,
-    /// The radius in that norm (plain Euclidean for l2); none for attacks that minimise the distance.
+    /// What its radius is written in.
+    pub unit: Unit,
+    /// The radius; none for attacks that minimise the distance. Its value is in the norm (plain Euclidean for l2), its
+    /// spelling in the unit.
     pub eps: Option<Number>,
     /// The goal.
     pub goal: Goal,

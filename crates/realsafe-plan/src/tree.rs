@@ -51,6 +51,7 @@ impl Node {
             Content::Float(_) => "a decimal number",
             Content::Text(_) => "a string",
             Content::Date => "a date",
+            Content::List(nodes) if nodes.is_empty() => "an empty list",
             Content::List(_) => "a list",
             Content::Table(_) => "a table",
         }

@@ -1,7 +1,7 @@
 //! Sets of adversarial images: written for others, and read from anybody.
 //!
-//! A `.safetensors` file holds `images` (32-bit floats `[n, c, h, w]` in `[0, 1]`), `labels` and `samples` (whole
-//! numbers `[n]`), and what they are as JSON under the metadata key `realsafe`; a `.npy` file holds the images alone.
+//! A `.safetensors` file holds `images` (32-bit floats `[n, c, h, w]` in `[0, 1]`), `labels`, `samples` and, where the goal has
+//! one, `targets` (whole numbers `[n]`), and what they are as JSON under the metadata key `realsafe`; a `.npy` file holds the images alone.
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
@@ -25,6 +25,8 @@ pub struct AdversarialSet {
     pub labels: Option<Vec<u32>>,
     /// The index of each in its dataset, where the file says so.
     pub samples: Option<Vec<u32>>,
+    /// The class that each aims at, where the file says so.
+    pub targets: Option<Vec<u32>>,
 }
 
 /// Writes the final images in the store, one `.safetensors` and one `.npy` per attack, defended model, threat model and
@@ -73,12 +75,16 @@ fn collect(chunks: &[&Cell], store: &Store) -> Result<Option<AdversarialSet>> {
             continue;
         };
         let (labels, samples) = record.outcomes.iter().map(|outcome| (outcome.label, outcome.sample)).unzip();
+        let targets: Option<Vec<u32>> = record.outcomes.iter().map(|outcome| outcome.target).collect();
         match &mut set {
-            None => set = Some(AdversarialSet { images, labels: Some(labels), samples: Some(samples) }),
+            None => set = Some(AdversarialSet { images, labels: Some(labels), samples: Some(samples), targets }),
             Some(set) => {
                 set.images.pixels.extend(images.pixels);
-                set.labels.get_or_insert_default().extend(labels);
-                set.samples.get_or_insert_default().extend(samples);
+                for (column, more) in
+                    [(&mut set.labels, Some(labels)), (&mut set.samples, Some(samples)), (&mut set.targets, targets)]
+                {
+                    column.iter_mut().for_each(|column| column.extend(more.iter().flatten()));
+                }
             }
         }
     }
@@ -97,12 +103,12 @@ fn write_set(stem: &Path, cell: &Cell, set: &AdversarialSet) -> Result<[PathBuf;
         "model": cell.model.id,
         "defense": cell.stack_name(),
         "attack": cell.attack.chosen.id,
-        "norm": cell.threat.norm.name(),
+        "norm": cell.threat.unit.name,
         "eps": cell.threat.eps.as_ref().map(realsafe_plan::Number::text),
         "goal": cell.threat.goal.name(),
         "seed": cell.seed,
     });
-    let columns = [("labels", &set.labels), ("samples", &set.samples)];
+    let columns = [("labels", &set.labels), ("samples", &set.samples), ("targets", &set.targets)];
     let columns: Vec<(&str, &[u32])> =
         columns.iter().filter_map(|(name, column)| Some((*name, column.as_ref()?.as_slice()))).collect();
     let tensors = encode_with(&set.images, &columns, Some(("realsafe", description.to_string())))?;
@@ -126,15 +132,19 @@ fn encode_npy(images: &Adversarials) -> Result<Vec<u8>> {
 /// Reads images from a `.safetensors` or `.npy` file made by anybody.
 ///
 /// # Errors
-/// When the file cannot be read, is of neither kind, or does not hold 32-bit floats `[n, c, h, w]`.
+/// When the file cannot be read, is of neither kind, or does not hold 32-bit floats `[n, c, h, w]` of at least one image.
 pub fn read_adversarials(path: &Path) -> Result<AdversarialSet> {
     let bytes = fs::read(path)?;
     let set = match path.extension().and_then(|extension| extension.to_str()) {
         Some("safetensors") => decode_safetensors(&bytes),
-        Some("npy") => decode_npy(&bytes).map(|images| AdversarialSet { images, labels: None, samples: None }),
+        Some("npy") => {
+            decode_npy(&bytes).map(|images| AdversarialSet { images, labels: None, samples: None, targets: None })
+        }
         _ => Err("the name of a set of images ends in `.safetensors` or `.npy`".to_owned()),
     };
-    set.map_err(|cause| Error::malformed(path, cause))
+    let some =
+        |set: AdversarialSet| if set.images.count() > 0 { Ok(set) } else { Err("it holds no images".to_owned()) };
+    set.and_then(some).map_err(|cause| Error::malformed(path, cause))
 }
 
 fn decode_safetensors(bytes: &[u8]) -> std::result::Result<AdversarialSet, String> {
@@ -148,8 +158,8 @@ fn decode_safetensors(bytes: &[u8]) -> std::result::Result<AdversarialSet, Strin
             _ => Ok(column),
         }
     };
-    let (labels, samples) = (column("labels")?, column("samples")?);
-    Ok(AdversarialSet { images, labels, samples })
+    let (labels, samples, targets) = (column("labels")?, column("samples")?, column("targets")?);
+    Ok(AdversarialSet { images, labels, samples, targets })
 }
 
 fn decode_npy(bytes: &[u8]) -> std::result::Result<Adversarials, String> {
@@ -175,8 +185,6 @@ mod tests {
 
     fn record_with(first: u32, value: f32) -> CellRecord {
         CellRecord {
-            members: Vec::new(),
-            zero_gradients: 0,
             adversarials: Some(Adversarials { shape: [1, 1, 2], pixels: vec![value, 0.25, value, 0.75] }),
             ..record_of(first, "rb")
         }
@@ -201,7 +209,8 @@ mod tests {
         let pixels = vec![0.5, 0.25, 0.5, 0.75, 1.0, 0.25, 1.0, 0.75];
         let images = Adversarials { shape: [1, 1, 2], pixels };
         let set = read_adversarials(&files[0]).unwrap();
-        let expected = AdversarialSet { images, labels: Some(vec![1; 4]), samples: Some(vec![0, 1, 4, 5]) };
+        let samples = Some(vec![0, 1, 4, 5]);
+        let expected = AdversarialSet { images, labels: Some(vec![1; 4]), samples, targets: None };
         assert_eq!(set, expected);
         let plain = read_adversarials(&files[1]).unwrap();
         assert_eq!(plain, AdversarialSet { labels: None, samples: None, ..expected });
@@ -218,11 +227,15 @@ mod tests {
             writer.finish().unwrap();
             bytes
         };
+        let empty = Adversarials { shape: [1, 1, 1], pixels: Vec::new() };
+        let (none, no_npy) = (encode_with(&empty, &[], None).unwrap(), encode_npy(&empty).unwrap());
         let images = Adversarials { shape: [1, 1, 1], pixels: vec![0.5; 3] };
         let short = encode_with(&images, &[("labels", &[1, 2])], None).unwrap();
         for (name, bytes, cause) in [
             ("images.png", vec![], "ends in `.safetensors` or `.npy`"),
             ("flat.npy", flat, "shape [2, 3]; expected [n, c, h, w]"),
+            ("none.safetensors", none, "none.safetensors: it holds no images"),
+            ("none.npy", no_npy, "none.npy: it holds no images"),
             ("short.safetensors", short, "2 `labels` for 3 images"),
             ("noise.safetensors", vec![7; 40], "noise.safetensors: "),
         ] {

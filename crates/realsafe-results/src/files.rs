@@ -8,6 +8,7 @@ use serde::Serialize;
 use tempfile::TempDir;
 
 use crate::Result;
+use crate::tables::row::{About, Row};
 
 /// Writes a file and waits until the disk has it.
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<()> {
@@ -56,9 +57,20 @@ pub(crate) fn csv_bytes<R: Serialize>(header: &[&str], rows: impl IntoIterator<I
 
 /// Rows as CSV below the names of their fields, which stand there without rows, too.
 pub(crate) fn csv_table<R: Default + Serialize>(rows: impl IntoIterator<Item = R>) -> Result<Vec<u8>> {
+    csv_bytes(&names::<R>()?.iter().collect::<Vec<_>>(), rows)
+}
+
+/// The same for rows that say first what they are about.
+pub(crate) fn csv_rows<'a, T: Default + Serialize + 'a>(rows: impl IntoIterator<Item = &'a Row<T>>) -> Result<Vec<u8>> {
+    let (about, values) = (names::<About>()?, names::<T>()?);
+    let header: Vec<&str> = about.iter().chain(values.iter()).collect();
+    csv_bytes(&header, rows.into_iter().map(|row| (&row.about, &row.values)))
+}
+
+/// The names of the fields of a struct.
+fn names<R: Default + Serialize>() -> Result<csv::StringRecord> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.serialize(R::default()).map_err(std::io::Error::from)?;
     let sample = writer.into_inner().map_err(|error| error.into_error())?;
-    let header = csv::Reader::from_reader(sample.as_slice()).headers().map_err(std::io::Error::from)?.clone();
-    csv_bytes(&header.iter().collect::<Vec<_>>(), rows)
+    Ok(csv::Reader::from_reader(sample.as_slice()).headers().map_err(std::io::Error::from)?.clone())
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use realsafe_plan::{
     Access, AttackChoice, AttackTraits, Budget, Catalogue, Cell, CertificateTraits, ChainTraits, Chosen, Component,
     Cost, DatasetTraits, Document, Ensemble, Environment, FromValues, Goal, Key, ModelTraits, Norm, Origin, Plan,
-    Success, Surrogates, Threat, Traits, Value, Values, load_spec,
+    Success, Surrogates, Threat, Traits, Unit, Value, Values, load_spec,
 };
 
 use crate::{CellRecord, MemberRecord, Outcome, Spent, Status};
@@ -119,7 +119,14 @@ pub(crate) fn cell(model: &str, attack: &str, eps: Option<&str>, samples: std::o
             search: None,
             members: Vec::new(),
         },
-        threat: Threat { id: "near".to_owned(), norm: Norm::Linf, eps, goal: Goal::Untargeted, target: None },
+        threat: Threat {
+            id: "near".to_owned(),
+            norm: Norm::Linf,
+            unit: Unit::of(Norm::Linf),
+            eps,
+            goal: Goal::Untargeted,
+            target: None,
+        },
         seed,
         draws: None,
         cost: Cost::default(),
@@ -155,6 +162,7 @@ pub(crate) fn record(outcomes: Vec<Outcome>) -> CellRecord {
         trace: Vec::new(),
         members: Vec::new(),
         zero_gradients: 0,
+        random_answers: 0,
         adversarials: None,
         warnings: Vec::new(),
     }

@@ -9,16 +9,19 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use realsafe_plan::{Experiment, Plan, ThreatSpec};
 
 use crate::figures::Drawing;
+use crate::grouping::grouped;
 use crate::manifest::{inputs, plan_digest};
 use crate::table::{
-    Shown, compare, left_after, percent, rejections, robust_accuracy, sentences, shown, spell, threat, warnings,
+    Accuracy, Shown, compare, left_after, median_distance, rejections, robust_accuracy, sentences, shown, threat,
+    threat_id, unchecked, warnings,
 };
 use crate::tables::curves::is_envelope;
-use crate::tables::members::{Chain, MemberRow, chains};
-use crate::{ExpectationRow, ExperimentReport, RejectionRow, Report, SummaryRow, Verdict};
+use crate::tables::members::{Chain, MemberShare, chains};
+use crate::text::{percent, spell, words};
+use crate::{ExpectationRow, ExperimentReport, RejectionRow, Report, Verdict};
 
 /// What the numbers in the tables are.
-const CAPTION: &str = "With 95 % intervals, or the standard deviation over seeds. Queries are means over all samples, at the \
+const CAPTION: &str = "With 95 % intervals, and the standard deviation over seeds. Queries are means over all samples, at the \
     radius that needs most.";
 
 /// What searches for the smallest radius measure.
@@ -67,8 +70,7 @@ pub(crate) fn page(
 /// How it went, in a line.
 fn verdicts(report: &Report) -> Markup {
     let suspects: usize = report.experiments.iter().map(|experiment| sentences(&experiment.suspects).len()).sum();
-    let counts = [Verdict::Pass, Verdict::WithinError, Verdict::Unclear, Verdict::Fail, Verdict::Missing]
-        .map(|verdict| (verdict, report.count(verdict)));
+    let counts = Verdict::ALL.map(|verdict| (verdict, report.count(verdict)));
     html! {
         p.verdicts {
             @for (verdict, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
@@ -105,7 +107,7 @@ fn section(spec: &Experiment, experiment: &ExperimentReport, figures: &[Drawing]
             h3 { "Robust accuracy" }
             @let shown = shown(&experiment.summary);
             @for threat in &spec.threats {
-                @let rows: Vec<&Shown<'_>> = shown.iter().filter(|shown| shown.row.threat == threat.id).collect();
+                @let rows: Vec<&Shown<'_>> = shown.iter().filter(|shown| shown.row.about.threat == threat.id).collect();
                 @if !rows.is_empty() { (results(spec, threat, &rows)) }
             }
             p.small {
@@ -128,6 +130,7 @@ fn section(spec: &Experiment, experiment: &ExperimentReport, figures: &[Drawing]
                 p { "These say more about the attack than about the model, and may overstate its robustness." }
                 ul.notes { @for suspect in sentences(&experiment.suspects) { li.suspect { (suspect) } } }
             }
+            @if let Some(unchecked) = unchecked(&experiment.unchecked) { p.small { "Not checked: " (unchecked) "." } }
             @let warnings = warnings(&experiment.summary);
             @if !warnings.is_empty() {
                 h3 { "Warnings" }
@@ -149,7 +152,7 @@ fn subject(spec: &Experiment) -> Markup {
     let threats = spec.threats.iter().map(|threat| {
         let eps: Vec<String> = threat.eps.iter().map(|eps| spell(eps.text())).collect();
         let eps = if eps.is_empty() { String::new() } else { format!(", eps {}", eps.join(", ")) };
-        format!("{} {}{eps}", threat.norm.name(), threat.goal.name())
+        words([&format!("{} {}{eps}", threat.unit.name, threat.goal.name()), id_of(threat).as_str()])
     });
     let stacks: Vec<String> = spec.stacks.iter().map(realsafe_plan::Stack::name).collect();
     let rows = [
@@ -189,8 +192,9 @@ fn expectations(rows: &[ExpectationRow]) -> Markup {
     }
 }
 
-fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+/// The id of a threat model in brackets, where it says more than norm and goal.
+fn id_of(threat: &ThreatSpec) -> String {
+    threat_id(&threat.id, threat.unit.name, threat.goal.name())
 }
 
 fn stack(name: &str) -> &str {
@@ -199,42 +203,48 @@ fn stack(name: &str) -> &str {
 
 /// The results in one threat model: a block of rows per defended model, a column per radius.
 fn results(spec: &Experiment, threat: &ThreatSpec, rows: &[&Shown<'_>]) -> Markup {
-    let mut radii: Vec<&str> = Vec::new();
-    for shown in rows {
-        if !radii.contains(&shown.row.eps.as_str()) {
-            radii.push(&shown.row.eps);
-        }
-    }
-    let minimal = rows.iter().any(|shown| shown.row.local_optimality.is_some());
-    let columns = radii.len() + 2 + 2 * usize::from(minimal);
+    let radii = grouped(rows, |shown| shown.row.about.eps.as_str());
+    let minimises = rows.iter().any(|shown| shown.row.values.minimises_distance);
+    let compared = rows.iter().any(|shown| shown.row.values.local_optimality.is_some());
+    let columns = radii.len() + 2 + usize::from(minimises) + usize::from(compared);
     html! {
         div.table { table {
             thead { tr {
-                th { (threat.norm.name()) " " (threat.goal.name()) }
-                @for eps in &radii { th.number { @if eps.is_empty() { "any eps" } @else { "eps " (spell(eps)) } } }
+                th { (words([threat.unit.name, threat.goal.name(), id_of(threat).as_str()])) }
+                @for (eps, _) in &radii { th.number { @if eps.is_empty() { "any eps" } @else { "eps " (spell(eps)) } } }
                 th.number { "Queries" }
-                @if minimal { th.number { "Median distance" } th.number { "Local optimality" } }
+                @if minimises { th.number { "Median distance" } }
+                @if compared { th.number { "Local optimality" } }
             } }
-            @for block in rows.chunk_by(|a, b| (&a.row.model, &a.row.defense) == (&b.row.model, &b.row.defense)) {
+            @for block in rows.chunk_by(|a, b| a.row.about.same_victim(&b.row.about)) {
                 @let first = block[0].row;
                 tbody {
                     tr.victim { th colspan=(columns) scope="rowgroup" {
-                        (words([first.model.as_str(), stack(&first.defense)]))
-                        @if let Some(clean) = first.clean_accuracy { span.small { " clean accuracy " (percent(clean)) } }
+                        (words([first.about.model.as_str(), stack(&first.about.defense)]))
+                        @if let Some(clean) = first.values.clean_accuracy {
+                            span.small { " clean accuracy " (percent(clean, 1)) }
+                        }
                     } }
-                    @for attack in block.chunk_by(|a, b| a.row.attack == b.row.attack) {
+                    @for attack in block.chunk_by(|a, b| a.row.about.attack == b.row.about.attack) {
                         tr {
-                            @let attack_id = &attack[0].row.attack;
+                            @let attack_id = &attack[0].row.about.attack;
                             th scope="row" {
                                 (attack_id)
                                 @if is_envelope(spec, attack_id) { br; span.small { "lower envelope" } }
                             }
-                            @for eps in &radii {
-                                td.number { @if let Some(shown) = attack.iter().find(|shown| shown.row.eps == *eps) { (rate(shown)) } }
+                            @for (eps, _) in &radii {
+                                td.number { @if let Some(shown) = attack.iter().find(|shown| shown.row.about.eps == *eps) { (rate(shown)) } }
                             }
-                            @let queries = attack.iter().filter_map(|shown| shown.row.mean_queries).fold(0.0, f64::max);
+                            @let queries = attack.iter().filter_map(|shown| shown.row.values.mean_queries).fold(0.0, f64::max);
                             td.number { (format!("{queries:.0}")) }
-                            @if minimal { (minimal_distance(attack[0].row)) }
+                            // What does not depend on the radius.
+                            @let values = &attack[0].row.values;
+                            @if minimises {
+                                td.number { @if values.minimises_distance { (median_distance(values).unwrap_or_default()) } }
+                            }
+                            @if compared {
+                                td.number { @if let Some(share) = values.local_optimality { (format!("{share:.3}")) } }
+                            }
                         }
                     }
                 }
@@ -244,20 +254,18 @@ fn results(spec: &Experiment, threat: &ThreatSpec, rows: &[&Shown<'_>]) -> Marku
 }
 
 /// What each member of a chain did.
-fn members(chain: &Chain<'_>) -> Markup {
-    let MemberRow { model, defense, attack, norm, goal, eps, .. } = chain.first();
-    let threat = threat(norm, eps, goal);
+fn members(Chain { about, stages }: &Chain<'_>) -> Markup {
     html! {
         div.table { table {
             thead { tr {
-                th { (words([attack.as_str(), &threat])) }
+                th { (words([about.attack.as_str(), &threat(about)])) }
                 th.number { "Attacked" } th.number { "Broken" } th.number { "Robust accuracy left" }
                 th.number { "Queries" } th.number { "Forwards" } th.number { "Backwards" }
             } }
             tbody {
-                tr.victim { th colspan="7" scope="rowgroup" { (words([model.as_str(), stack(defense)])) } }
-                @for stage in &chain.stages {
-                    @let number = |of: fn(&MemberRow) -> u64| stage.mean(|row| Some(of(row) as f64));
+                tr.victim { th colspan="7" scope="rowgroup" { (words([about.model.as_str(), stack(&about.defense)])) } }
+                @for stage in stages {
+                    @let number = |of: fn(&MemberShare) -> u64| stage.mean(|row| Some(of(row) as f64));
                     @let attacked = number(|row| row.attacked);
                     tr {
                         th scope="row" { (stage.member()) }
@@ -296,32 +304,18 @@ fn count(mean: Option<f64>) -> String {
 }
 
 /// A robust accuracy, how certain it is, and whether it can be trusted.
-fn rate(Shown { row, deviation }: &Shown<'_>) -> Markup {
-    let text = robust_accuracy(row, *deviation);
-    let (rate, certainty) =
-        text.split_once('[').map_or((text.as_str(), ""), |(rate, rest)| (rate, rest.trim_end_matches(']')));
-    let (rate, deviation) = rate.split_once('±').unwrap_or((rate, ""));
+fn rate(shown: &Shown<'_>) -> Markup {
+    let values = &shown.row.values;
+    let Accuracy { rate, deviation, interval, part } = robust_accuracy(shown);
     html! {
         (rate)
-        @if !certainty.is_empty() { br; span.small { (certainty.replace(", ", " to ")) } }
-        @if !deviation.is_empty() { br; span.small { "±" (deviation) } }
-        @if let Some(errors) = row.errors.filter(|errors| *errors > 0) { br; span.small.fail { (errors) " errors" } }
-        @if !row.suspect.is_empty() { br; span.badge.suspect title=(row.suspect) { "suspect" } }
-        @if let Some(rate) = row.robust_accuracy { div.bar { div style=(format!("width:{:.1}%", 100.0 * rate)) {} } }
+        @if !deviation.is_empty() { br; span.small { (deviation) } }
+        @if !interval.is_empty() { br; span.small { (interval.replace(", ", " to ")) } }
+        @if !part.is_empty() { br; span.small.fail { (part) } }
+        @if let Some(errors) = values.errors.filter(|errors| *errors > 0) { br; span.small.fail { (errors) " errors" } }
+        @if !values.suspect.is_empty() { br; span.badge.suspect title=(values.suspect) { "suspect" } }
+        @if let Some(rate) = values.robust_accuracy { div.bar { div style=(format!("width:{:.1}%", 100.0 * rate)) {} } }
     }
-}
-
-/// What does not depend on the radius.
-fn minimal_distance(row: &SummaryRow) -> Markup {
-    let median = row.median_distance.filter(|_| row.local_optimality.is_some());
-    html! {
-        td.number { @if let Some(median) = median { (distance(median)) } }
-        td.number { @if let Some(share) = row.local_optimality { (format!("{share:.3}")) } }
-    }
-}
-
-fn distance(distance: f64) -> String {
-    if distance.is_finite() { format!("{distance:.4}") } else { "∞".to_owned() }
 }
 
 fn provenance(plan: &Plan, report: &Report, digests: &BTreeMap<String, String>) -> Markup {

@@ -6,6 +6,7 @@ mod figures;
 mod files;
 #[cfg(test)]
 mod fixture;
+mod grouping;
 mod html;
 mod images;
 mod journal;
@@ -18,6 +19,7 @@ mod statistics;
 mod store;
 mod table;
 mod tables;
+mod text;
 
 pub use adversarials::{AdversarialSet, export_adversarials, read_adversarials};
 pub use error::{Error, Result};
@@ -28,9 +30,11 @@ pub use outcome::{Adversarials, CellRecord, MemberRecord, Outcome, Shares, Spent
 pub use report::{ExperimentReport, Report, Suspect, write_report};
 pub use store::{Conflict, Put, Store};
 pub use table::render;
-pub use tables::entry::WORST_CASE;
 pub use tables::expectations::{ExpectationRow, Verdict};
 pub use tables::gate::{Check, Suspicion};
-pub use tables::members::MemberRow;
-pub use tables::rejections::RejectionRow;
-pub use tables::summary::SummaryRow;
+pub use tables::group::WORST_CASE;
+pub use tables::members::{MemberRow, MemberShare};
+pub use tables::rejections::{RejectionRow, Rejections};
+pub use tables::row::{About, Row};
+pub use tables::summary::{Summary, SummaryRow};
+pub use text::{percent, table};

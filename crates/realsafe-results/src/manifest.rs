@@ -1,12 +1,17 @@
 //! `manifest.json`: what a report was made with and of. Differs from run to run.
 
 use std::collections::BTreeMap;
+use std::path::{Component, Path};
 
+use fs_err as fs;
 use realsafe_plan::{Chosen, Plan};
 use serde::Serialize;
 
 use crate::Store;
 use crate::files::digest;
+
+/// The name of the file.
+pub(crate) const NAME: &str = "manifest.json";
 
 /// What only the running program knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -51,6 +56,15 @@ impl<'a> Manifest<'a> {
             outputs,
         }
     }
+}
+
+/// The files of the report that lies in a folder, as far as its manifest tells.
+pub(crate) fn outputs_of(directory: &Path) -> Vec<String> {
+    let text = fs::read(directory.join(NAME)).unwrap_or_default();
+    let manifest: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+    let names = manifest["outputs"].as_object().into_iter().flat_map(|outputs| outputs.keys());
+    let lies_inside = |name: &&String| Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    names.filter(lies_inside).cloned().collect()
 }
 
 /// BLAKE3 of the keys of all cells, line by line.

@@ -161,7 +161,8 @@ pub struct TracePoint {
     pub queries: u64,
     /// The verified prediction on the iterate.
     pub pred: u32,
-    /// Its distance in the norm of the threat model.
+    /// Its distance in the norm of the threat model; where the distance is minimised, that of the nearest adversarial that is
+    /// known by then, infinite without one.
     pub distance: f64,
     /// Whether an adversarial had been found by then.
     pub broken: bool,
@@ -207,6 +208,8 @@ pub struct CellRecord {
     pub members: Vec<MemberRecord>,
     /// Samples whose first gradient was zero or not a number.
     pub zero_gradients: u64,
+    /// Clean images that a victim which draws nothing answered otherwise when it was asked again.
+    pub random_answers: u64,
     /// The final images, where they were asked for.
     pub adversarials: Option<Adversarials>,
     /// What looked wrong but did not stop the cell.

@@ -215,6 +215,9 @@ pub(crate) struct Description {
     /// Samples whose first gradient was zero or not a number.
     #[serde(default, skip_serializing_if = "is_zero")]
     zero_gradients: u64,
+    /// Clean images that the victim answered otherwise when it was asked again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    random_answers: u64,
     /// What looked wrong but did not stop the cell.
     warnings: Vec<String>,
     /// BLAKE3 of the other files.
@@ -225,6 +228,12 @@ impl Description {
     /// Reads `cell.json`; the error says what is wrong.
     pub(crate) fn parse(bytes: &[u8]) -> std::result::Result<Self, String> {
         serde_json::from_slice(bytes).map_err(|error| format!("{DESCRIPTION}: {error}"))
+    }
+
+    /// Whether both say the same of what was computed. Names may differ, and so may warnings then, which mention them.
+    pub(crate) fn agrees(&self, other: &Self) -> bool {
+        let numbers = |one: &Self| (one.failed, one.zero_gradients, one.random_answers);
+        numbers(self) == numbers(other) && (self.cell != other.cell || self.warnings == other.warnings)
     }
 }
 
@@ -254,6 +263,7 @@ pub(crate) fn encode(cell: &Cell, record: &CellRecord) -> Result<Files> {
         cell: describe(cell),
         failed: record.failure(),
         zero_gradients: record.zero_gradients,
+        random_answers: record.random_answers,
         warnings: record.warnings.clone(),
         files: files.iter().map(|(name, bytes)| (name.clone(), digest(bytes))).collect(),
     };
@@ -263,8 +273,8 @@ pub(crate) fn encode(cell: &Cell, record: &CellRecord) -> Result<Files> {
     Ok(files)
 }
 
-/// Whether the files of a cell are marked as a failure, the samples unread.
-pub(crate) fn is_failure(files: &Files) -> bool {
+/// Whether the files of a cell are marked as those of one that failed, the samples unread.
+pub(crate) fn is_failed_cell(files: &Files) -> bool {
     files
         .get(DESCRIPTION)
         .is_some_and(|text| Description::parse(text).is_ok_and(|described| described.failed.is_some()))
@@ -293,6 +303,7 @@ pub(crate) fn decode(files: &Files) -> std::result::Result<CellRecord, String> {
         trace,
         members: members.into_iter().map(MemberRecord::from).collect(),
         zero_gradients: description.zero_gradients,
+        random_answers: description.random_answers,
         adversarials: adversarials.map_err(|cause| format!("{ADVERSARIALS}: {cause}"))?,
         warnings: description.warnings,
     })
@@ -344,7 +355,7 @@ fn describe(cell: &Cell) -> serde_json::Value {
         "attack": attack,
         "threat": {
             "id": cell.threat.id,
-            "norm": cell.threat.norm.name(),
+            "norm": cell.threat.unit.name,
             "eps": cell.threat.eps.as_ref().map(realsafe_plan::Number::text),
             "goal": cell.threat.goal.name(),
             "target": cell.threat.target.as_ref().map(realsafe_plan::TargetRule::name),

@@ -13,13 +13,13 @@ use realsafe_plan::{Cell, Claim, Experiment, Number, Plan};
 use serde::Serialize;
 
 use crate::figures::drawings;
-use crate::files::{csv_table, digest, staging, sync_directory, write_durably};
+use crate::files::{csv_rows, csv_table, digest, staging, sync_directory, write_durably};
 use crate::html::page;
-use crate::manifest::{Manifest, ManifestFacts};
+use crate::manifest::{self, Manifest, ManifestFacts, outputs_of};
 use crate::tables::curves::{curve_rows, worst_case_rows};
 use crate::tables::entry::{Entry, entries};
 use crate::tables::expectations::{ExpectationRow, Verdict, expectation_rows};
-use crate::tables::gate::{Suspicion, suspicions};
+use crate::tables::gate::{Check, Suspicion, Verdicts, judge};
 use crate::tables::group::{Group, Subject};
 use crate::tables::members::{MemberRow, member_rows};
 use crate::tables::optimality::local_optimality;
@@ -60,6 +60,8 @@ pub struct ExperimentReport {
     pub rejections: Vec<RejectionRow>,
     /// What makes results suspect.
     pub suspects: Vec<Suspect>,
+    /// The checks of the gate for which there is no occasion.
+    pub unchecked: Vec<Check>,
 }
 
 /// A result that does not pass the gradient-masking gate.
@@ -130,7 +132,7 @@ pub fn write_report(plan: &Plan, store: &Store, directory: &Path, facts: &Manife
         report.cells_expected += groups.iter().map(|group| group.cells_expected).sum::<u64>();
         let listed = entries(&groups, |subject| listed_radii(experiment, subject).to_vec());
         let mut rows = curve_rows(&groups, |subject| listed_radii(experiment, subject));
-        rows.extend(worst_case_rows(&listed));
+        rows.extend(worst_case_rows(&groups, &listed, |subject| listed_radii(experiment, subject)));
         let drawings = drawings(experiment, &rows);
         for drawing in &drawings {
             let path = |ending: &str| format!("{FIGURES}/{}.{ending}", drawing.name);
@@ -143,18 +145,15 @@ pub fn write_report(plan: &Plan, store: &Store, directory: &Path, facts: &Manife
         report.experiments.push(report_experiment(experiment, &groups, &listed));
         write(&format!("{}.resolved.toml", experiment.id), experiment.resolved().as_bytes())?;
     }
-    let summary = report.experiments.iter().flat_map(|experiment| experiment.summary.clone());
-    write("summary.csv", &csv_table(summary)?)?;
-    write("curves.csv", &csv_table(curves)?)?;
-    let expectations = report.experiments.iter().flat_map(|experiment| experiment.expectations.clone());
-    write("expectations.csv", &csv_table(expectations)?)?;
-    let members: Vec<_> = report.experiments.iter().flat_map(|experiment| experiment.members.clone()).collect();
-    if !members.is_empty() {
-        write("members.csv", &csv_table(members)?)?;
+    let experiments = || report.experiments.iter();
+    write("summary.csv", &csv_rows(experiments().flat_map(|experiment| &experiment.summary))?)?;
+    write("curves.csv", &csv_rows(&curves)?)?;
+    write("expectations.csv", &csv_table(experiments().flat_map(|experiment| experiment.expectations.clone()))?)?;
+    if experiments().any(|experiment| !experiment.members.is_empty()) {
+        write("members.csv", &csv_rows(experiments().flat_map(|experiment| &experiment.members))?)?;
     }
-    let rejections: Vec<_> = report.experiments.iter().flat_map(|experiment| experiment.rejections.clone()).collect();
-    if !rejections.is_empty() {
-        write("rejections.csv", &csv_table(rejections)?)?;
+    if experiments().any(|experiment| !experiment.rejections.is_empty()) {
+        write("rejections.csv", &csv_rows(experiments().flat_map(|experiment| &experiment.rejections))?)?;
     }
     files.push("samples.csv".to_owned());
     write_samples(&staging.path().join("samples.csv"), &plan.cells, store)?;
@@ -170,10 +169,15 @@ pub fn write_report(plan: &Plan, store: &Store, directory: &Path, facts: &Manife
         outputs.insert(name.to_owned(), digest(&bytes));
         files.push(name.to_owned());
     }
-    let manifest = Manifest::new(facts, plan, store, outputs);
-    let manifest = serde_json::to_vec_pretty(&manifest).map_err(io::Error::from)?;
-    write_durably(&staging.path().join("manifest.json"), &manifest)?;
-    files.push("manifest.json".to_owned());
+    let manifest_text =
+        serde_json::to_vec_pretty(&Manifest::new(facts, plan, store, outputs)).map_err(io::Error::from)?;
+    write_durably(&staging.path().join(manifest::NAME), &manifest_text)?;
+    files.push(manifest::NAME.to_owned());
+    // What the report before this one wrote and this one does not would be taken for a part of it.
+    let before = outputs_of(directory).into_iter().filter(|name| !files.contains(name));
+    for stale in before.map(|name| directory.join(name)).filter(|stale| stale.is_file()) {
+        fs::remove_file(stale)?;
+    }
     fs::create_dir_all(directory.join(FIGURES))?;
     for name in &files {
         fs::rename(staging.path().join(name), directory.join(name))?;
@@ -185,7 +189,7 @@ pub fn write_report(plan: &Plan, store: &Store, directory: &Path, facts: &Manife
 
 fn report_experiment(experiment: &Experiment, groups: &[Group], listed: &[Entry]) -> ExperimentReport {
     let expected = entries(groups, |subject| expected_radii(experiment, subject));
-    let suspicions = suspicions(groups, listed, experiment.shape.iter().product());
+    let Verdicts { suspicions, unchecked } = judge(groups, listed, experiment.shape.iter().product());
     ExperimentReport {
         id: experiment.id.clone(),
         title: experiment.title.clone(),
@@ -194,6 +198,7 @@ fn report_experiment(experiment: &Experiment, groups: &[Group], listed: &[Entry]
         members: member_rows(groups),
         rejections: rejection_rows(groups, listed),
         suspects: suspects(groups, listed, suspicions),
+        unchecked,
     }
 }
 

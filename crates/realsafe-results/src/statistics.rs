@@ -20,9 +20,12 @@ pub(crate) fn wilson(successes: f64, total: u64) -> (f64, f64) {
     (low, high)
 }
 
-/// The standard error of a rate over `total` samples.
-pub(crate) fn rate_error(rate: f64, total: u64) -> f64 {
-    if total == 0 { f64::INFINITY } else { (rate * (1.0 - rate) / total as f64).max(0.0).sqrt() }
+/// The standard error of the difference of two rates if they are of one and the same probability: that of the score test,
+/// which is right for rates of 0 and 1 as well. The second rate is the probability itself where it is of no samples that are known.
+pub(crate) fn score_error(first: (f64, u64), second: (f64, Option<u64>)) -> f64 {
+    let (count, other) = (first.1 as f64, second.1.map(|total| total as f64));
+    let pooled = other.map_or(second.0, |other| (first.0 * count + second.0 * other) / (count + other));
+    (pooled * (1.0 - pooled) * (1.0 / count + other.map_or(0.0, f64::recip))).sqrt()
 }
 
 /// The mean; none of nothing.
@@ -51,13 +54,15 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
     if sorted.len() % 2 == 1 { Some(upper) } else { Some(f64::midpoint(sorted[middle - 1], upper)) }
 }
 
-/// A 95 % interval of the median from order statistics, in the normal approximation; none of nothing.
+/// A 95 % interval of the median from order statistics, in the normal approximation (Conover 1999, section 3.2); none of
+/// nothing.
 pub(crate) fn median_interval(values: &[f64]) -> Option<(f64, f64)> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let (middle, half) = (sorted.len() as f64 / 2.0, QUANTILE * (sorted.len() as f64).sqrt() / 2.0);
     let last = sorted.len().checked_sub(1)?;
-    let low = (middle - half).floor().max(0.0) as usize;
+    // Ranks count from 1.
+    let low = ((middle - half).floor() - 1.0).max(0.0) as usize;
     let high = (middle + half).ceil() as usize;
     Some((sorted[low.min(last)], sorted[high.min(last)]))
 }
@@ -180,7 +185,8 @@ mod tests {
     #[test]
     fn intervals_of_medians_come_from_ranks() {
         let values: Vec<f64> = (0..100).map(f64::from).collect();
-        assert_eq!(median_interval(&values), Some((40.0, 60.0)));
+        // The exact interval, by the binomial distribution: the ranks 40 and 61.
+        assert_eq!(median_interval(&values), Some((39.0, 60.0)));
         assert_eq!(median_interval(&[2.0, f64::INFINITY]), Some((2.0, f64::INFINITY)));
         assert_eq!(median_interval(&[]), None);
     }
@@ -190,8 +196,21 @@ mod tests {
         close(mean(&[1.0, 2.0, 6.0]).unwrap(), 3.0);
         close(deviation(&[1.0, 2.0, 6.0]).unwrap(), 7.0_f64.sqrt());
         assert_eq!((mean(&[]), deviation(&[1.0])), (None, None));
-        close(rate_error(0.5, 100), 0.05);
-        assert_eq!(rate_error(0.5, 0), f64::INFINITY);
+    }
+
+    #[test]
+    fn scores_agree_with_wilson_and_hold_at_the_ends() {
+        // A probability is as far away as the test allows exactly at the ends of Wilson's interval.
+        for (successes, total) in [(0_u32, 100_u64), (1, 29), (81, 263), (29, 29)] {
+            let rate = f64::from(successes) / total as f64;
+            let (low, high) = wilson(f64::from(successes), total);
+            for end in [low, high].into_iter().filter(|end| (*end - rate).abs() > 1e-12) {
+                close((end - rate).abs(), QUANTILE * score_error((rate, total), (end, None)));
+            }
+        }
+        // Pooled, as in the test of two proportions: 15 of 100 against 5 of 100.
+        close(0.1 / score_error((0.15, 100), (0.05, Some(100))), 2.357_022_6);
+        close(score_error((0.15, 100), (0.05, Some(1 << 40))), score_error((0.15, 100), (0.05, None)));
     }
 
     #[test]

@@ -28,7 +28,7 @@ use realsafe_plan::{Cell, Key};
 use self::contest::{Contest, contest};
 use self::scratch::{Scratch, folders, wait_for_turn};
 use crate::files::{digest, sync_directory, write_atomically, write_durably};
-use crate::record::{ADVERSARIALS, DESCRIPTION, Description, Files, decode, encode, is_failure};
+use crate::record::{ADVERSARIALS, DESCRIPTION, Description, Files, decode, encode, is_failed_cell};
 use crate::{CellRecord, Error, Result};
 
 /// The version of the layout.
@@ -128,7 +128,7 @@ impl Store {
     /// of which [`Store::warnings`] tells. Compares digests without reading what the files say; final images are left
     /// out.
     pub fn is_done(&self, key: &Key) -> bool {
-        self.inspect(key, false, |files| Ok(!is_failure(&files))).unwrap_or(false)
+        self.inspect(key, false, |files| Ok(!is_failed_cell(&files))).unwrap_or(false)
     }
 
     /// The keys of all cells, sorted.
@@ -186,7 +186,9 @@ impl Store {
         if !folder.exists() {
             return None;
         }
-        let damaged = |cause| self.warn(format!("{}: damaged, taken as missing: {cause}", folder.display()));
+        // Reports repeat it, wherever the store lies.
+        let name = cell_path(key);
+        let damaged = |cause| self.warn(format!("{}: damaged, taken as missing: {cause}", name.display()));
         read_files(&folder, images).and_then(read).map_err(damaged).ok()
     }
 
@@ -251,7 +253,7 @@ impl Store {
     }
 
     pub(crate) fn folder(&self, key: &Key) -> PathBuf {
-        self.directory.join("cells").join(&key.as_str()[..2]).join(key.as_str())
+        self.directory.join(cell_path(key))
     }
 
     /// A path for a folder to be made, on the file system of the store.
@@ -265,15 +267,21 @@ impl Store {
     }
 }
 
-/// The files of a cell, if they are what was written.
+/// Where a cell lies in a store.
+fn cell_path(key: &Key) -> PathBuf {
+    Path::new("cells").join(&key.as_str()[..2]).join(key.as_str())
+}
+
+/// The files of a cell, if they are what was written; the error tells no path.
 fn read_files(folder: &Path, images: bool) -> std::result::Result<Files, String> {
-    let text = fs::read(folder.join(DESCRIPTION)).map_err(|error| error.to_string())?;
+    let read = |name: &str| std::fs::read(folder.join(name)).map_err(|error| format!("{name}: {error}"));
+    let text = read(DESCRIPTION)?;
     let mut files = Files::new();
     for (name, expected) in Description::parse(&text)?.files {
         if name == ADVERSARIALS && !images {
             continue;
         }
-        let bytes = fs::read(folder.join(&name)).map_err(|error| error.to_string())?;
+        let bytes = read(&name)?;
         if digest(&bytes) != expected {
             return Err(format!("{name} is not what was written"));
         }

@@ -1,10 +1,13 @@
 //! The report as a table for people.
 
-use comfy_table::{Cell, CellAlignment, Table, presets};
-
-use crate::tables::entry::WORST_CASE;
-use crate::tables::members::{Chain, MemberRow, Stage, chains};
-use crate::{ExpectationRow, ExperimentReport, RejectionRow, Report, SummaryRow, Suspect, Suspicion, Verdict};
+use crate::grouping::grouped;
+use crate::statistics::mean;
+use crate::tables::group::WORST_CASE;
+use crate::tables::members::{Chain, Stage, chains};
+use crate::tables::row::{About, Row};
+use crate::tables::summary::{DEVIATION, MEAN, Summary};
+use crate::text::{percent, spell, table, words};
+use crate::{Check, ExpectationRow, ExperimentReport, RejectionRow, Report, SummaryRow, Suspect, Suspicion, Verdict};
 
 /// Renders a report as text, with verdicts in colour if `color` is set.
 pub fn render(report: &Report, color: bool) -> String {
@@ -21,22 +24,23 @@ pub fn render(report: &Report, color: bool) -> String {
 fn render_experiment(experiment: &ExperimentReport, color: bool) -> String {
     let title = if experiment.title.is_empty() { String::new() } else { format!(": {}", experiment.title) };
     let mut text = format!("{}{title}\n", experiment.id);
-    text += &table(
-        &["model", "defense", "attack", "threat", "clean", "robust accuracy", "queries", "errors"],
-        4,
-        shown(&experiment.summary).iter().map(summary).collect(),
-    );
+    let shown = shown(&experiment.summary);
+    let minimises = shown.iter().any(|shown| shown.row.values.minimises_distance);
+    let distance = ["median distance"].into_iter().filter(|_| minimises);
+    let header = ["model", "defense", "attack", "threat", "clean", "robust accuracy"].into_iter().chain(distance);
+    let header: Vec<&str> = header.chain(["queries", "errors"]).collect();
+    text += &indented(&header, 4, shown.iter().map(|shown| summary(shown, minimises)));
     let chains = chains(&experiment.members);
     if !chains.is_empty() {
         let header = ["model", "defense", "chain", "threat", "robust accuracy after each member"];
         text.push('\n');
-        text += &table(&header, header.len(), chains.iter().map(chain).collect());
+        text += &indented(&header, header.len(), chains.iter().map(chain));
     }
     let rejections = rejections(&experiment.rejections);
     if !rejections.is_empty() {
         text.push('\n');
         let header = ["model", "defense", "attack", "threat", "clean rejected", "rejected"];
-        text += &table(&header, 4, rejections.into_iter().map(Vec::from).collect());
+        text += &indented(&header, 4, rejections.into_iter().map(Vec::from));
     }
     for warning in warnings(&experiment.summary) {
         text += &format!("warning: {warning}\n");
@@ -44,12 +48,15 @@ fn render_experiment(experiment: &ExperimentReport, color: bool) -> String {
     for suspect in sentences(&experiment.suspects) {
         text += &format!("suspect: {suspect}\n");
     }
+    if let Some(unchecked) = unchecked(&experiment.unchecked) {
+        text += &format!("not checked: {unchecked}\n");
+    }
     if !experiment.expectations.is_empty() {
         let header =
             ["model", "defense", "attack", "threat", "metric", "expected", "measured", "difference", "verdict"];
-        let rows = experiment.expectations.iter().map(expectation).collect();
+        let rows = experiment.expectations.iter().map(expectation);
         text.push('\n');
-        for line in table(&header, 6, rows).lines() {
+        for line in indent(&table(&header, 6..8, rows)).lines() {
             text += &paint(line, color);
             text.push('\n');
         }
@@ -57,18 +64,13 @@ fn render_experiment(experiment: &ExperimentReport, color: bool) -> String {
     text
 }
 
-/// Rows below a header, the columns from `numbers` on aligned to the right, but not a last one of words.
-fn table(header: &[&str], numbers: usize, rows: Vec<Vec<String>>) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header.to_vec());
-    for row in rows {
-        table.add_row(row.into_iter().map(Cell::new));
-    }
-    for (index, column) in table.column_iter_mut().enumerate() {
-        let is_number = index >= numbers && header[index] != "verdict";
-        column.set_cell_alignment(if is_number { CellAlignment::Right } else { CellAlignment::Left });
-    }
-    table.lines().map(|line| format!(" {}\n", line.trim_end())).collect()
+/// Rows below a header, the columns from `numbers` on aligned to the right.
+fn indented(header: &[&str], numbers: usize, rows: impl Iterator<Item = Vec<String>>) -> String {
+    indent(&table(header, numbers..header.len(), rows))
+}
+
+fn indent(table: &str) -> String {
+    table.lines().map(|line| format!("  {line}\n")).collect()
 }
 
 /// A row worth showing, and the deviation over seeds of which it is the mean.
@@ -79,81 +81,68 @@ pub(crate) struct Shown<'a> {
 
 /// The rows worth showing, by defended model: means in place of single seeds, worst cases only of several attacks.
 pub(crate) fn shown(rows: &[SummaryRow]) -> Vec<Shown<'_>> {
-    let several_seeds = rows.iter().any(|row| row.seed == "mean");
+    let several_seeds = rows.iter().any(|row| row.values.seed == MEAN);
     let has_company = |row: &SummaryRow| {
-        let mut attacks: Vec<&str> = rows
-            .iter()
-            .filter(|other| same_victim(row, other) && !other.certified)
-            .map(|other| other.attack.as_str())
-            .collect();
-        attacks.sort_unstable();
-        attacks.dedup();
-        attacks.len() > 2
+        let others = rows.iter().filter(|other| row.about.same_row(&other.about) && !other.values.certified);
+        let mut attacks = others.map(|other| other.about.attack.as_str()).filter(|attack| *attack != WORST_CASE);
+        attacks.next().is_some_and(|first| attacks.any(|other| other != first))
     };
+    let deviation = |row: &SummaryRow| {
+        let of_row = |other: &&SummaryRow| other.values.seed == DEVIATION && other.about == row.about;
+        rows.iter().find(of_row).and_then(|other| other.values.robust_accuracy)
+    };
+    let wanted = rows.iter().filter(|row| !several_seeds || row.values.seed == MEAN);
+    let wanted = wanted.filter(|row| row.about.attack != WORST_CASE || has_company(row));
     // Worst cases follow the attacks on the same defended model.
-    let victim =
-        |row: &SummaryRow| rows.iter().position(|other| (&row.model, &row.defense) == (&other.model, &other.defense));
-    let mut order: Vec<usize> = (0..rows.len()).collect();
-    order.sort_by_key(|index| victim(&rows[*index]));
-    let mut shown = Vec::new();
-    for index in order {
-        let row = &rows[index];
-        let wanted = if several_seeds { row.seed == "mean" } else { true };
-        if !wanted || (row.attack == WORST_CASE && !has_company(row)) {
-            continue;
-        }
-        let deviation = rows.get(index + 1).filter(|_| several_seeds).and_then(|next| next.robust_accuracy);
-        shown.push(Shown { row, deviation });
-    }
-    shown
+    let victims = grouped(wanted, |row| (row.about.model.clone(), row.about.defense.clone()));
+    let shown = victims.into_iter().flat_map(|(_, rows)| rows);
+    shown.map(|row| Shown { row, deviation: deviation(row).filter(|_| several_seeds) }).collect()
 }
 
-fn summary(Shown { row, deviation }: &Shown<'_>) -> Vec<String> {
-    vec![
-        row.model.clone(),
-        row.defense.clone(),
-        row.attack.clone(),
-        threat(&row.norm, &row.eps, &row.goal),
-        row.clean_accuracy.map(percent).unwrap_or_default(),
-        robust_accuracy(row, *deviation),
-        row.mean_queries.map(|queries| format!("{queries:.0}")).unwrap_or_default(),
-        row.errors.filter(|errors| *errors > 0).map(|errors| errors.to_string()).unwrap_or_default(),
-    ]
+fn summary(shown: &Shown<'_>, with_distance: bool) -> Vec<String> {
+    let Row { about, values } = shown.row;
+    let Accuracy { rate, deviation, interval, part } = robust_accuracy(shown);
+    let bracketed = |text: String, [open, close]: [char; 2]| {
+        if text.is_empty() { text } else { format!("{open}{text}{close}") }
+    };
+    let distance = median_distance(values).filter(|_| values.minimises_distance).unwrap_or_default();
+    let mut cells = vec![
+        about.model.clone(),
+        about.defense.clone(),
+        about.attack.clone(),
+        threat(about),
+        values.clean_accuracy.map(|rate| percent(rate, 1)).unwrap_or_default(),
+        words([rate.as_str(), &deviation, &bracketed(interval, ['[', ']']), &bracketed(part, ['(', ')'])]),
+    ];
+    cells.extend(with_distance.then_some(distance));
+    cells.push(values.mean_queries.map(|queries| format!("{queries:.0}")).unwrap_or_default());
+    cells.push(values.errors.filter(|errors| *errors > 0).map(|errors| errors.to_string()).unwrap_or_default());
+    cells
 }
 
-fn same_victim(a: &SummaryRow, b: &SummaryRow) -> bool {
-    (&a.model, &a.defense, &a.threat, &a.eps) == (&b.model, &b.defense, &b.threat, &b.eps)
+/// The median distance in words; none where errors leave it open or nothing is there.
+pub(crate) fn median_distance(values: &Summary) -> Option<String> {
+    values.median_distance.map(|distance| if distance.is_finite() { format!("{distance:.4}") } else { "∞".to_owned() })
 }
 
-fn chain(chain: &Chain<'_>) -> Vec<String> {
-    let MemberRow { model, defense, attack, norm, eps, goal, .. } = chain.first();
-    let stages: Vec<String> =
-        chain.stages.iter().map(|stage| format!("{} {}", stage.member(), left_after(stage))).collect();
-    vec![model.clone(), defense.clone(), attack.clone(), threat(norm, eps, goal), stages.join(", ")]
+fn chain(Chain { about, stages }: &Chain<'_>) -> Vec<String> {
+    let stages: Vec<String> = stages.iter().map(|stage| format!("{} {}", stage.member(), left_after(stage))).collect();
+    vec![about.model.clone(), about.defense.clone(), about.attack.clone(), threat(about), stages.join(", ")]
 }
 
 /// Model, defense, attack, threat, and the shares of clean and of final images that are rejected, as means over seeds.
 pub(crate) fn rejections(rows: &[RejectionRow]) -> Vec<[String; 6]> {
-    fn group(row: &RejectionRow) -> (&str, &str, &str, &str, &str) {
-        (&row.model, &row.defense, &row.attack, &row.threat, &row.eps)
-    }
-    let mut first: Vec<&RejectionRow> = Vec::new();
-    for row in rows {
-        if !first.iter().any(|other| group(other) == group(row)) {
-            first.push(row);
-        }
-    }
-    let mean = |of: &RejectionRow, share: fn(&RejectionRow) -> Option<f64>| {
-        let shares = rows.iter().filter(|row| group(row) == group(of)).map(share);
-        let shares: Option<Vec<f64>> = shares.collect();
-        shares.map(|shares| percent(shares.iter().sum::<f64>() / shares.len() as f64)).unwrap_or_default()
+    let cells = |(about, rows): (About, Vec<&RejectionRow>)| {
+        let over_seeds = |of: fn(&RejectionRow) -> Option<f64>| {
+            let shares = rows.iter().map(|row| of(row)).collect::<Option<Vec<f64>>>();
+            shares.and_then(|shares| mean(&shares)).map(|share| percent(share, 1)).unwrap_or_default()
+        };
+        let shares = [over_seeds(|row| row.values.clean_rejected), over_seeds(|row| row.values.rejected)];
+        let threat = threat(&about);
+        let [clean, attacked] = shares;
+        [about.model, about.defense, about.attack, threat, clean, attacked]
     };
-    let cells = |row: &&RejectionRow| {
-        let threat = threat(row.norm, &row.eps, row.goal);
-        let clean = mean(row, |row| row.clean_rejected);
-        [row.model.clone(), row.defense.clone(), row.attack.clone(), threat, clean, mean(row, |row| row.rejected)]
-    };
-    first.iter().map(cells).collect()
+    grouped(rows, |row| row.about.clone()).into_iter().map(cells).collect()
 }
 
 /// The robust accuracy after a member of a chain, or its bounds; means over the seeds.
@@ -161,85 +150,95 @@ pub(crate) fn left_after(stage: &Stage<'_>) -> String {
     let bounds =
         stage.mean(|row| row.robust_accuracy_low_errors).zip(stage.mean(|row| row.robust_accuracy_high_errors));
     match (stage.mean(|row| row.robust_accuracy), bounds) {
-        (Some(rate), _) => percent(rate),
-        (None, Some((low, high))) => format!("{:.1} to {}", 100.0 * low, percent(high)),
+        (Some(rate), _) => percent(rate, 1),
+        (None, Some(bounds)) => range(bounds),
         (None, None) => String::new(),
     }
 }
 
-pub(crate) fn threat(norm: &str, eps: &str, goal: &str) -> String {
-    let goal = if goal == "untargeted" { "" } else { goal };
-    [norm, &spell(eps), goal].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+/// What a rate lies between.
+fn range((low, high): (f64, f64)) -> String {
+    format!("{:.1} to {}", 100.0 * low, percent(high, 1))
 }
 
-/// A radius as people write it: steps of 8-bit images stay such, although their fraction can be reduced.
-pub(crate) fn spell(eps: &str) -> String {
-    let fraction =
-        eps.split_once('/').and_then(|(above, below)| Some((above.parse::<u64>().ok()?, below.parse().ok()?)));
-    match fraction {
-        Some((above, below @ (17 | 51 | 85))) => format!("{}/255", above * (255 / below)),
-        Some((above, below @ (34 | 102 | 170 | 510))) => format!("{:.1}/255", (above * (510 / below)) as f64 / 2.0),
-        _ => eps.to_owned(),
-    }
+/// A threat model in words: its norm, radius and goal, and its id where these do not give it.
+pub(crate) fn threat(about: &About) -> String {
+    let goal = if about.goal == "untargeted" { "" } else { &about.goal };
+    words([about.norm.as_str(), &spell(&about.eps), goal, &threat_id(&about.threat, &about.norm, &about.goal)])
 }
 
-/// The rate, or its bounds, and how certain it is.
-pub(crate) fn robust_accuracy(row: &SummaryRow, deviation: Option<f64>) -> String {
-    let bounds = row.robust_accuracy_low_errors.zip(row.robust_accuracy_high_errors);
-    let interval = row.robust_accuracy_low.zip(row.robust_accuracy_high);
-    let rate = match (row.robust_accuracy, bounds) {
-        (Some(rate), _) => percent(rate),
-        (None, Some((low, high))) => format!("{:.1} to {}", 100.0 * low, percent(high)),
-        (None, None) => return "not run".to_owned(),
+/// The id of a threat model in brackets, unless it is the one that threats of this norm and goal have by default.
+pub(crate) fn threat_id(id: &str, norm: &str, goal: &str) -> String {
+    if id == norm || id == format!("{norm}-{goal}") { String::new() } else { format!("({id})") }
+}
+
+/// A robust accuracy in words, what does not apply being empty.
+pub(crate) struct Accuracy {
+    /// The rate, or what it lies between.
+    pub(crate) rate: String,
+    /// The standard deviation over seeds.
+    pub(crate) deviation: String,
+    /// The ends of the 95 % interval.
+    pub(crate) interval: String,
+    /// What is not there yet: samples of the row, or of attacks of which it is the worst case.
+    pub(crate) part: String,
+}
+
+/// Puts the robust accuracy of a row into words.
+pub(crate) fn robust_accuracy(Shown { row, deviation }: &Shown<'_>) -> Accuracy {
+    let Row { about, values } = row;
+    let bounds = values.robust_accuracy_low_errors.zip(values.robust_accuracy_high_errors);
+    let rate = match (values.robust_accuracy, bounds) {
+        (Some(rate), _) => percent(rate, 1),
+        (None, Some(bounds)) => range(bounds),
+        (None, None) => "not run".to_owned(),
     };
-    let rate = if row.certified { format!("at least {rate}") } else { rate };
-    match (interval, deviation) {
-        (Some((low, high)), _) => format!("{rate} [{:.1}, {:.1}]", 100.0 * low, 100.0 * high),
-        (None, Some(deviation)) => format!("{rate} ± {:.1}", 100.0 * deviation),
-        (None, None) => rate,
+    let part = match values.samples.zip(values.samples_expected) {
+        // Without any, it says so already.
+        Some((0, _)) | None => String::new(),
+        Some((samples, expected)) if samples < expected => format!("{samples} of {expected}"),
+        _ if about.attack == WORST_CASE && !values.complete => "incomplete".to_owned(),
+        _ => String::new(),
+    };
+    let interval = values.robust_accuracy_low.zip(values.robust_accuracy_high);
+    Accuracy {
+        rate: if values.certified { format!("at least {rate}") } else { rate },
+        deviation: deviation.map(|deviation| format!("± {:.1}", 100.0 * deviation)).unwrap_or_default(),
+        interval: interval.map(|(low, high)| format!("{:.1}, {:.1}", 100.0 * low, 100.0 * high)).unwrap_or_default(),
+        part,
     }
 }
 
 /// What looked wrong, once each.
 pub(crate) fn warnings(rows: &[SummaryRow]) -> Vec<String> {
-    let mut warnings: Vec<String> = Vec::new();
-    for row in rows.iter().filter(|row| !row.warnings.is_empty()) {
-        let warning = format!("{}, {}: {}", row.model, row.attack, row.warnings);
-        if !warnings.contains(&warning) {
-            warnings.push(warning);
-        }
-    }
-    warnings
+    let warned = rows.iter().filter(|row| !row.values.warnings.is_empty());
+    let warning = |row: &SummaryRow| format!("{}, {}: {}", row.about.model, row.about.attack, row.values.warnings);
+    grouped(warned.map(warning), String::clone).into_iter().map(|(warning, _)| warning).collect()
 }
 
 /// What is suspect and why: once for all seeds, with the evidence of the first.
 pub(crate) fn sentences(suspects: &[Suspect]) -> Vec<String> {
-    let mut seeds: Vec<(&Suspect, Vec<u64>)> = Vec::new();
-    let result = |suspect: &Suspect| {
-        let Suspect { model, defense, attack, threat, eps, .. } = suspect;
-        let parts = [model, defense, attack, threat, &spell(eps)].map(String::clone);
-        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+    let result = |suspect: &&Suspect| {
+        let Suspect { model, defense, attack, threat, eps, suspicion, .. } = *suspect;
+        (words([model.as_str(), defense, attack, threat, &spell(eps)]), suspicion.check)
     };
-    for suspect in suspects {
-        let same =
-            |other: &Suspect| (result(other), other.suspicion.check) == (result(suspect), suspect.suspicion.check);
-        match seeds.iter_mut().find(|(first, _)| same(first)) {
-            Some((_, seeds)) => seeds.push(suspect.seed),
-            None => seeds.push((suspect, vec![suspect.seed])),
-        }
-    }
-    let sentence = |(suspect, seeds): (&Suspect, Vec<u64>)| {
-        let Suspicion { check, evidence } = &suspect.suspicion;
+    let sentence = |((result, check), suspects): ((String, Check), Vec<&Suspect>)| {
+        let Suspicion { evidence, .. } = &suspects[0].suspicion;
+        let seeds: Vec<String> = suspects.iter().map(|suspect| suspect.seed.to_string()).collect();
         let seeds = match seeds.as_slice() {
             [seed] => format!("seed {seed}"),
-            several => {
-                let several: Vec<String> = several.iter().map(u64::to_string).collect();
-                format!("seeds {}; in the first", several.join(", "))
-            }
+            several => format!("seeds {}; in the first", several.join(", ")),
         };
-        format!("{}, {seeds}: {evidence} [{}]", result(suspect), check.name())
+        format!("{result}, {seeds}: {evidence} [{}]", check.name())
     };
-    seeds.into_iter().map(sentence).collect()
+    grouped(suspects, result).into_iter().map(sentence).collect()
+}
+
+/// The checks of the gate for which there was no occasion, and what they need; none where all were made.
+pub(crate) fn unchecked(checks: &[Check]) -> Option<String> {
+    let needs = checks.iter().filter_map(|check| Some(format!("{} (needs {})", check.name(), check.needs()?)));
+    let needs: Vec<String> = needs.collect();
+    (!needs.is_empty()).then(|| needs.join("; "))
 }
 
 /// An expectation and its measurement in words.
@@ -252,7 +251,7 @@ pub(crate) struct Compared {
 /// Puts an expectation into words.
 pub(crate) fn compare(row: &ExpectationRow) -> Compared {
     let is_rate = !["median-distance", "mean-queries", "mean-queries-of-successes"].contains(&row.metric.as_str());
-    let number = |value: f64| if is_rate { percent(value) } else { format!("{value:.4}") };
+    let number = |value: f64| if is_rate { percent(value, 1) } else { format!("{value:.4}") };
     let published = row.published.map(number).unwrap_or_default();
     let expected = match row.claim.as_str() {
         "value" => format!("{published} ± {}", number(row.tolerance)),
@@ -261,9 +260,12 @@ pub(crate) fn compare(row: &ExpectationRow) -> Compared {
     let difference = row
         .difference
         .map(|difference| if is_rate { format!("{:+.1}", 100.0 * difference) } else { format!("{difference:+.4}") });
+    // Of what was measured on fewer samples than there are, it is said how many are left out.
+    let errors =
+        row.errors.filter(|errors| *errors > 0).map(|errors| format!("(errors: {errors})")).unwrap_or_default();
     Compared {
         expected,
-        measured: row.measured.map(number).unwrap_or_default(),
+        measured: words([row.measured.map(number).unwrap_or_default().as_str(), &errors]),
         difference: difference.unwrap_or_default(),
     }
 }
@@ -275,7 +277,7 @@ fn expectation(row: &ExpectationRow) -> Vec<String> {
         row.model.clone(),
         row.defense.clone(),
         row.attack.clone(),
-        [row.threat.as_str(), &row.eps].join(" ").trim().to_owned(),
+        words([row.threat.as_str(), &spell(&row.eps)]),
         row.metric.clone(),
         expected,
         measured,
@@ -284,16 +286,12 @@ fn expectation(row: &ExpectationRow) -> Vec<String> {
     ]
 }
 
-pub(crate) fn percent(rate: f64) -> String {
-    format!("{:.1} %", 100.0 * rate)
-}
-
 /// Colours the verdict at the end of a line.
 fn paint(line: &str, color: bool) -> String {
     let code = match line.rsplit(' ').next() {
         Some("pass") => "32",
         Some("within-error" | "unclear") => "33",
-        Some("fail" | "missing") => "31",
+        Some("fail" | "undefined" | "missing") => "31",
         _ => return line.to_owned(),
     };
     if !color {

@@ -9,7 +9,7 @@ use realsafe_plan::{Access, Cell, Chosen, Cost, Number, StackLayer};
 use realsafe_results::{Adversarials, CellRecord, MemberRecord, Outcome, Shares, Spent, Status, TracePoint};
 
 use crate::certificate::certify;
-use crate::prepared::{CellError, Prepared, prepare, targets};
+use crate::prepared::{CellError, Prepared, prepare, targets_of};
 use crate::workshop::{BuildError, BuiltMember, Made, Workshop};
 
 /// Runs the attack of a cell and turns what the host judged into outcomes.
@@ -22,7 +22,8 @@ pub(crate) fn compute(
     if cell.attack.chosen.component.is_certificate() {
         return certify(cell, workshop, control);
     }
-    let Prepared { samples, mut model, predictions, clean_shares, targets, softened } = prepare(cell, workshop)?;
+    let Prepared { samples, mut model, predictions, clean_shares, targets, softened, random_answers } =
+        prepare(cell, workshop)?;
     let attacks = workshop.attacks(cell)?;
     let mut surrogates = workshop.surrogates(cell)?;
     let transfers = cell.attack.access() == Access::Nothing;
@@ -135,7 +136,7 @@ pub(crate) fn compute(
         spent: spent(contribution.spent, contribution.surrogates),
     });
     let members = members.collect();
-    Ok(CellRecord { outcomes, trace, members, zero_gradients, adversarials, warnings })
+    Ok(CellRecord { outcomes, trace, members, zero_gradients, random_answers, adversarials, warnings })
 }
 
 /// The record of a cell that failed: every sample an error, so that no rate counts it on either side.
@@ -145,8 +146,8 @@ pub(crate) fn failed(cell: &Cell, workshop: &Workshop, status: Status, reason: &
     let samples = workshop.samples(&cell.data, &cell.samples)?;
     let clean = workshop.known_clean(cell);
     let unknown = || vec![None; cell.samples.len()];
-    let predictions = clean.as_ref().map_or_else(unknown, |clean| clean.predictions());
-    let targets = clean.map_or_else(|| Ok(unknown()), |clean| targets(cell, &samples, &clean))?;
+    let predictions = clean.as_ref().map_or_else(unknown, |clean| clean.logits.predictions());
+    let targets = clean.map_or_else(|| Ok(unknown()), |clean| targets_of(cell, &samples, &clean.logits))?;
     let outcome = |slot: usize| Outcome {
         sample: cell.samples[slot],
         label: samples.labels[slot],
@@ -170,6 +171,7 @@ pub(crate) fn failed(cell: &Cell, workshop: &Workshop, status: Status, reason: &
         trace: Vec::new(),
         members: Vec::new(),
         zero_gradients: 0,
+        random_answers: 0,
         adversarials: None,
         warnings: vec![reason.to_owned()],
     })

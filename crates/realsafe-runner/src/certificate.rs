@@ -27,7 +27,7 @@ pub(crate) fn check<'a>(cells: impl Iterator<Item = &'a Cell>, workshop: &Worksh
 
 /// Asks the victim of a cell for proofs, and turns them into outcomes.
 pub(crate) fn certify(cell: &Cell, workshop: &Workshop, control: Control<'_>) -> Result<CellRecord, CellError> {
-    let Prepared { samples, model, predictions, clean_shares, .. } = prepare(cell, workshop)?;
+    let Prepared { samples, model, predictions, clean_shares, random_answers, .. } = prepare(cell, workshop)?;
     let go_on = || if control.cancelled.load(Ordering::Relaxed) { Err(Stop::Cancelled) } else { Ok(()) };
     let values = &cell.attack.chosen.values;
     let options = ProofOptions {
@@ -69,6 +69,7 @@ pub(crate) fn certify(cell: &Cell, workshop: &Workshop, control: Control<'_>) ->
         trace: Vec::new(),
         members: Vec::new(),
         zero_gradients: 0,
+        random_answers,
         adversarials: None,
         warnings: Vec::new(),
     })

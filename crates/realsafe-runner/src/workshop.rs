@@ -20,6 +20,13 @@ pub(crate) struct Made {
     pub(crate) warnings: Vec<String>,
 }
 
+/// What a victim says of the clean images of a cell.
+pub(crate) struct Clean {
+    pub(crate) logits: Logits,
+    /// How many of some images that it was asked about twice got other logits, although it draws nothing.
+    pub(crate) random_answers: u64,
+}
+
 /// A component that cannot be built.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the {kind} `{id}` cannot be built: {reason}")]
@@ -88,7 +95,7 @@ pub struct Workshop {
     models: Shelf<dyn Model>,
     defenses: Shelf<dyn Defense>,
     pools: Shelf<Pool>,
-    clean: Shelf<Logits>,
+    clean: Shelf<Clean>,
     made: Shelf<Made>,
     /// The bytes of images on that shelf.
     made_bytes: AtomicUsize,
@@ -183,18 +190,18 @@ impl Workshop {
         cell.attack.surrogates.iter().map(|surrogate| self.defended(surrogate, &[])).collect()
     }
 
-    /// The logits of the clean images of a cell on a draw, computed once for all attacks on them.
+    /// What the victim says of the clean images of a cell on a draw, computed once for all attacks on them.
     pub(crate) fn clean(
         &self,
         cell: &Cell,
         draw: u32,
-        compute: impl FnOnce() -> Result<Logits, Stop>,
-    ) -> Result<Arc<Logits>, Stop> {
+        compute: impl FnOnce() -> Result<Clean, Stop>,
+    ) -> Result<Arc<Clean>, Stop> {
         self.clean.get(&clean_key(cell, draw), || compute().map(Arc::new))
     }
 
-    /// The logits of the clean images of a cell on the first draw, if they were computed.
-    pub(crate) fn known_clean(&self, cell: &Cell) -> Option<Arc<Logits>> {
+    /// The same on the first draw, if it was computed.
+    pub(crate) fn known_clean(&self, cell: &Cell) -> Option<Arc<Clean>> {
         self.clean.peek(&clean_key(cell, 0))
     }
 

@@ -1,10 +1,8 @@
 //! Writing for people: results to standard output, the rest to standard error.
 
-use std::fmt::Write as _;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use clap::ValueEnum;
-use comfy_table::{CellAlignment, Table, presets};
 
 /// How results are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -67,22 +65,6 @@ pub(crate) fn colours_stderr() -> bool {
 
 fn colours(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
-/// Rows below a header; the columns from `numbers` on are aligned to the right.
-pub(crate) fn table(header: &[&str], numbers: usize, rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header.to_vec());
-    table.add_rows(rows);
-    for (index, column) in table.column_iter_mut().enumerate() {
-        column.set_cell_alignment(if index >= numbers { CellAlignment::Right } else { CellAlignment::Left });
-    }
-    let mut text = String::new();
-    for line in table.lines() {
-        // Writing into a string cannot fail.
-        let _ = writeln!(text, "{}", line.strip_prefix(' ').unwrap_or(&line).trim_end());
-    }
-    text
 }
 
 /// `1 cell`, `2 cells`.

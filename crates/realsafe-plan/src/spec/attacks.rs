@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use super::Scope;
 use super::components::{Named, Opened, ids};
-use super::threats::ReadThreat;
 use crate::diagnostic::{Diagnostic, did_you_mean_or_list};
 use crate::fields::{self, Fields};
 use crate::tree::{Content, Node};
 use crate::{
-    Access, AttackChoice, AttackSpec, Budget, Chosen, Component, Ensemble, GradientMode, Kind, StackLayer, Success,
-    Surrogates,
+    Access, AttackChoice, AttackSpec, Budget, Chosen, Component, Ensemble, GradientMode, Kind, Member, Norm,
+    StackLayer, Success, Surrogates, ThreatSpec,
 };
 
 /// Words that stand for something else where an attack is named.
@@ -22,7 +21,7 @@ impl Scope<'_> {
     pub(super) fn attacks(
         &mut self,
         top: &mut Fields<'_>,
-        threats: &[Named<ReadThreat>],
+        threats: &[Named<ThreatSpec>],
         defenses: &[Named<StackLayer>],
         models: &[Named<Arc<Chosen>>],
     ) -> Vec<Named<AttackSpec>> {
@@ -38,7 +37,7 @@ impl Scope<'_> {
     fn attack(
         &mut self,
         node: &Node,
-        threats: &[Named<ReadThreat>],
+        threats: &[Named<ThreatSpec>],
         defenses: &[Named<StackLayer>],
         models: &[Named<Arc<Chosen>>],
     ) -> Option<Named<AttackSpec>> {
@@ -63,7 +62,14 @@ impl Scope<'_> {
         let asked_success = fields.node("success").map(|node| node.place.clone());
         let success = fields.read("success", success, &mut self.diagnostics).unwrap_or(rules[0]);
         let chain = opened.component.and_then(Component::chain);
-        let search = opened.fields.node("search").and_then(|node| self.search(node, &opened, transfers));
+        let asked = opened.fields.node("threats");
+        let chosen_threats = match asked {
+            Some(node) => self.some_names(node, "threat", &ids(threats)),
+            None => threats.iter().map(|threat| threat.id.clone()).collect(),
+        };
+        let in_these = threats.iter().filter(|threat| chosen_threats.contains(&threat.id));
+        let norms: Vec<Norm> = in_these.filter_map(|threat| Some(threat.item.as_ref()?.norm)).collect();
+        let search = opened.fields.node("search").and_then(|node| self.search(node, &opened, &norms, transfers));
         let restarts = self.restarts(&mut opened, transfers);
         let eot = self.eot(&mut opened, transfers);
         let fields = &mut opened.fields;
@@ -77,12 +83,7 @@ impl Scope<'_> {
         }
         let budget = fields.node("budget").and_then(|node| self.budget(node)).unwrap_or_default();
         let ensemble_node = fields.node("ensemble");
-        let asked = fields.node("threats");
         let gradients = fields.node("gradient").map(|node| self.gradients(node, defenses)).unwrap_or_default();
-        let chosen_threats = match asked {
-            Some(node) => self.names(node, "threat", &ids(threats)),
-            None => threats.iter().map(|threat| threat.id.clone()).collect(),
-        };
         let surrogates = self.surrogates(surrogates, &opened, models);
         let ensemble = ensemble_node.map(|node| self.ensemble(node, &surrogates)).unwrap_or_default();
         let closed = self.close(opened, false);
@@ -90,6 +91,9 @@ impl Scope<'_> {
         let members = chain.map(|chain| self.members(members, &closed, chain)).unwrap_or_default();
         let complete = self.diagnostics.len() == before;
         self.check_cost(&closed);
+        if let Some(node) = record_node {
+            self.check_record(node, &record, &closed, restarts, &members);
+        }
         let Named { id, place, item } = closed;
         let item = item.filter(|_| complete).map(|chosen| AttackSpec {
             choice: AttackChoice {
@@ -97,13 +101,14 @@ impl Scope<'_> {
                 success,
                 restarts,
                 eot,
-                search,
+                search: None,
                 members: Vec::new(),
                 budget,
                 record,
                 surrogates,
                 ensemble,
             },
+            search,
             asked_success,
             members,
             threats: chosen_threats,
@@ -131,6 +136,32 @@ impl Scope<'_> {
         }
     }
 
+    /// Complains about steps to record that the attack cannot come to, as every step asks at least one query.
+    fn check_record(
+        &mut self,
+        node: &Node,
+        record: &[u32],
+        attack: &Named<Chosen>,
+        restarts: u32,
+        members: &BTreeMap<Norm, Vec<Member>>,
+    ) {
+        let queries = |chosen: &Chosen, restarts: u32| {
+            let cost = chosen.component.attack().and_then(|traits| (traits.cost)(&chosen.values).ok());
+            cost.map_or(0, |cost| cost.queries.saturating_mul(u64::from(restarts)))
+        };
+        let of_chain = |chain: &Vec<Member>| chain.iter().map(|member| queries(&member.chosen, member.restarts)).sum();
+        let most = match &attack.item {
+            Some(chosen) if members.is_empty() => queries(chosen, restarts),
+            _ => members.values().map(of_chain).max().unwrap_or(0),
+        };
+        // What asks the victim nothing does not say how many steps it makes.
+        if let Some(step) = record.last().filter(|step| most > 0 && u64::from(**step) > most) {
+            let message = format!("`{}` makes at most {most} steps, so there is no step {step} to record", attack.id);
+            let help = "remove it from `record`, or let the attack make more steps";
+            self.diagnostics.push(Diagnostic::at(&node.place, message).help(help));
+        }
+    }
+
     /// The models that an attack takes gradients of, where it does.
     fn surrogates(
         &mut self,
@@ -153,10 +184,7 @@ impl Scope<'_> {
             self.diagnostics.push(Diagnostic::at(&node.place, message).help("remove the key"));
             return Vec::new();
         }
-        let names = self.names(node, "model", &ids(models));
-        if names.is_empty() {
-            self.diagnostics.push(node.expected("at least one model"));
-        }
+        let names = self.some_names(node, "model", &ids(models));
         let find = |name: &String| models.iter().find(|model| model.id == *name);
         let chosen: Vec<Arc<Chosen>> = names.iter().filter_map(find).filter_map(|model| model.item.clone()).collect();
         for surrogate in chosen.iter().filter(|surrogate| !is_differentiable(surrogate)) {
@@ -202,6 +230,14 @@ impl Scope<'_> {
             gradients.extend(mode.map(|mode| (id.clone(), mode)));
         }
         gradients
+    }
+
+    /// Reads at least one name.
+    fn some_names(&mut self, node: &Node, what: &str, known: &[&str]) -> Vec<String> {
+        if fields::one_or_more(node).is_empty() {
+            self.diagnostics.push(node.expected(&format!("at least one {what}")));
+        }
+        self.names(node, what, known)
     }
 
     /// Reads one or more names, which must be among those that are known.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::Scope;
 use super::components::{Named, Opened};
+use super::threats::radius;
 use crate::diagnostic::{Diagnostic, Place, Source};
 use crate::fields::{self, Fields};
 use crate::tree::{Content, Node, parse};
-use crate::{Access, ChainTraits, Chosen, Component, Kind, Member, Norm, Search, Surrogates};
+use crate::{Access, ChainTraits, Chosen, Component, Kind, Member, Norm, Search, SearchSpec, Surrogates};
 
 impl Scope<'_> {
     /// The members of a chain, norm by norm.
@@ -134,8 +135,14 @@ impl Scope<'_> {
         self.diagnostics.push(Diagnostic::at(&node.place, message).help("give it to the members that should have it"));
     }
 
-    /// The search for the smallest radius.
-    pub(super) fn search(&mut self, node: &Node, attack: &Opened<'_>, transfers: bool) -> Option<Search> {
+    /// The search for the smallest radius; `norms` are those of the threat models in which it is made.
+    pub(super) fn search(
+        &mut self,
+        node: &Node,
+        attack: &Opened<'_>,
+        norms: &[Norm],
+        transfers: bool,
+    ) -> Option<SearchSpec> {
         let searches = |component: &Component| component.attack().is_some_and(|traits| !traits.minimises_distance);
         let fits = attack.component.is_none_or(searches);
         if !fits || transfers {
@@ -148,7 +155,7 @@ impl Scope<'_> {
             return None;
         }
         if node.text() == Some("list") {
-            return Some(Search::List(Vec::new()));
+            return Some(SearchSpec::Listed);
         }
         let form = "write search = \"list\", { start = \"1/255\" } or { largest = \"32/255\" }";
         let Content::Table(_) = &node.content else {
@@ -157,13 +164,9 @@ impl Scope<'_> {
         };
         let diagnostics = &mut self.diagnostics;
         let mut fields = Fields::of(node, diagnostics)?;
-        let radius = |node| {
-            let number = fields::number(node)?;
-            if number.value() > 0.0 { Ok(number) } else { Err(fields::out_of_range(node, number.text(), "above 0")) }
-        };
         let given = (fields.node("start").is_some(), fields.node("largest").is_some());
-        let start = fields.read("start", radius, diagnostics);
-        let largest = fields.read("largest", radius, diagnostics);
+        let start = fields.read("start", |node| radius(node, norms), diagnostics);
+        let largest = fields.read("largest", |node| radius(node, norms), diagnostics);
         let mut count = |key, fallback: u64, least, most| {
             fields.read(key, |node| fields::count(node, least, most), diagnostics).unwrap_or(fallback) as u32
         };
@@ -183,7 +186,7 @@ impl Scope<'_> {
             }
         };
         fields.finish(diagnostics);
-        search
+        search.map(SearchSpec::Fixed)
     }
 }
 

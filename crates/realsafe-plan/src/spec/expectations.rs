@@ -3,12 +3,11 @@
 use super::Scope;
 use super::components::ids;
 use super::matrix::Axes;
-use super::threats::{ReadThreat, scaled};
 use crate::diagnostic::{Diagnostic, list};
 use crate::experiment::Combination;
 use crate::fields::{self, Fields};
 use crate::tree::Node;
-use crate::{Aim, AttackSpec, Claim, Expectation, Metric, Number, Relation, Selector};
+use crate::{Aim, AttackSpec, Claim, Expectation, Metric, Number, Relation, Selector, ThreatSpec};
 
 /// What expectations can be about.
 pub(super) struct Subjects<'a> {
@@ -133,15 +132,9 @@ impl Scope<'_> {
         let other = self.selector(combined, metric, false, &inner.place, subjects)?;
         inner.finish(&mut self.diagnostics);
         let threat = subjects.axes.threats.iter().find(|threat| Some(&threat.id) == other.threat.as_ref());
-        let scale = threat.and_then(|threat| threat.item.as_ref()).map_or(1.0, |read| read.scale);
+        let size = threat.and_then(|threat| threat.item.as_ref()).map_or(1.0, |threat| threat.unit.size);
         let from_eps = from.and_then(|node| fields::read(node, fields::number, &mut self.diagnostics));
-        Some(Claim::Order {
-            relation,
-            other,
-            from_eps: from_eps.map(|eps| scaled(eps, scale)),
-            factor: factor?,
-            margin,
-        })
+        Some(Claim::Order { relation, other, from_eps: from_eps.map(|eps| eps.scaled(size)), factor: factor?, margin })
     }
 
     /// What the other quantity is multiplied by.
@@ -193,9 +186,9 @@ impl Scope<'_> {
         }
         let threat = self.pick(written.threat, "threat", &threats, place)?;
         self.check_runs(subjects, &model, &stack, &aim, Some(&threat), place);
-        let read = subjects.axes.threats.iter().find(|other| other.id == threat)?.item.as_ref()?;
-        let minimal = subjects.attack(&aim).is_some_and(AttackSpec::minimises_distance);
-        let eps = self.eps(written.eps, read, exact && metric != Metric::MedianDistance, minimal, place)?;
+        let spec = subjects.axes.threats.iter().find(|other| other.id == threat)?.item.as_ref()?;
+        let reach = subjects.attack(&aim).and_then(|attack| attack.reach(spec));
+        let eps = self.eps(written.eps, spec, exact && metric != Metric::MedianDistance, reach, place)?;
         Some(Selector { model, stack, attack: aim, threat: Some(threat), eps, seed })
     }
 
@@ -237,19 +230,20 @@ impl Scope<'_> {
         }
     }
 
-    /// The radius; the outer option is empty after a mistake.
+    /// The radius, one of the threat model or, where smallest distances are known, any up to `reach`; the outer option is
+    /// empty after a mistake.
     #[expect(clippy::option_option, reason = "a mistake is not the same as no radius")]
     fn eps(
         &mut self,
         node: Option<&Node>,
-        threat: &ReadThreat,
+        threat: &ThreatSpec,
         exact: bool,
-        minimal: bool,
+        reach: Option<f64>,
         place: &crate::Place,
     ) -> Option<Option<Number>> {
-        let known: Vec<&str> = threat.spec.eps.iter().map(Number::text).collect();
+        let known: Vec<&str> = threat.eps.iter().map(Number::text).collect();
         let Some(node) = node else {
-            return match threat.spec.eps.as_slice() {
+            return match threat.eps.as_slice() {
                 [only] => Some(Some(only.clone())),
                 _ if !exact => Some(None),
                 _ => {
@@ -259,11 +253,17 @@ impl Scope<'_> {
                 }
             };
         };
-        let eps = scaled(fields::read(node, fields::number, &mut self.diagnostics)?, threat.scale);
-        let listed = threat.spec.eps.iter().find(|other| other.value() == eps.value());
-        if listed.is_none() && !minimal {
-            let message = format!("the threat `{}` has no eps {eps}", threat.spec.id);
-            self.diagnostics.push(Diagnostic::at(&node.place, message).help(format!("there is {}", list(&known))));
+        let eps = fields::read(node, fields::number, &mut self.diagnostics)?.scaled(threat.unit.size);
+        let listed = threat.eps.iter().find(|other| other.value() == eps.value());
+        if listed.is_none() && reach.is_none_or(|reach| eps.value() > threat.norm.tolerance(reach)) {
+            let (message, help) = match reach {
+                None => (format!("the threat `{}` has no eps {eps}", threat.id), format!("there is {}", list(&known))),
+                Some(reach) => (
+                    format!("the search ends at {} in {}, and tries nothing at eps {eps}", reach, threat.norm.name()),
+                    "let it go on to larger radii, or expect something at a smaller eps".to_owned(),
+                ),
+            };
+            self.diagnostics.push(Diagnostic::at(&node.place, message).help(help));
             return None;
         }
         Some(Some(listed.cloned().unwrap_or(eps)))

@@ -3,7 +3,6 @@
 use super::Scope;
 use super::components::Named;
 use super::matrix::Axes;
-use super::threats::scaled;
 use crate::diagnostic::{Diagnostic, list};
 use crate::fields::{self, Fields};
 use crate::figure::{CurveAxis, Facet, Figure};
@@ -92,13 +91,13 @@ impl Scope<'_> {
             let Some(eps) = fields::read(node, fields::number, &mut self.diagnostics) else { continue };
             let threats = axes.threats.iter().filter_map(|threat| threat.item.as_ref());
             let listed = threats.clone().flat_map(|threat| {
-                let wanted = scaled(eps.clone(), threat.scale).value();
-                threat.spec.eps.iter().filter(move |other| other.value() == wanted)
+                let wanted = eps.clone().scaled(threat.unit.size).value();
+                threat.eps.iter().filter(move |other| other.value() == wanted)
             });
             let found: Vec<Number> = listed.cloned().collect();
             // A threat with a mistake of its own may have had it.
             if found.is_empty() && axes.threats.iter().all(|threat| threat.item.is_some()) {
-                let known: Vec<&str> = threats.flat_map(|threat| &threat.spec.eps).map(Number::text).collect();
+                let known: Vec<&str> = threats.flat_map(|threat| &threat.eps).map(Number::text).collect();
                 let unknown = Diagnostic::at(&node.place, format!("no threat has an eps {eps}"));
                 self.diagnostics.push(unknown.help(format!("there is {}", list(&known))));
             }
@@ -119,18 +118,20 @@ fn without(facets: &[Facet], taken: Option<&[Facet]>) -> Vec<Facet> {
 fn default_figures(axes: &Axes<'_>) -> Vec<Figure> {
     let attacks: Vec<_> = axes.attacks.iter().filter_map(|attack| attack.item.as_ref()).collect();
     let threats: Vec<_> = axes.threats.iter().filter_map(|threat| threat.item.as_ref()).collect();
-    let lists = threats.iter().map(|threat| threat.spec.eps.as_slice());
+    let lists = threats.iter().map(|threat| threat.eps.as_slice());
     let middle: Vec<Number> = lists.filter_map(|list| list.get(list.len().checked_sub(1)? / 2)).cloned().collect();
     let has_curves = |axis: &CurveAxis| match axis {
         CurveAxis::Eps => {
-            threats.iter().any(|threat| threat.spec.eps.len() > 1)
+            threats.iter().any(|threat| threat.eps.len() > 1)
                 || attacks.iter().any(|attack| attack.minimises_distance())
         }
         CurveAxis::Queries => {
             let black_box = |access| matches!(access, Access::Labels | Access::Scores);
-            let norms = || threats.iter().map(|threat| threat.spec.norm);
-            let in_black = |attack: &AttackSpec| norms().any(|norm| black_box(attack.choice_in(norm).access()));
-            attacks.iter().any(|attack| in_black(attack) && !attack.minimises_distance())
+            let in_black =
+                |attack: &AttackSpec| threats.iter().any(|threat| black_box(attack.choice_in(threat).access()));
+            // Of what minimises the distance, steps tell what was known when.
+            let is_told = |attack: &AttackSpec| !attack.minimises_distance() || !attack.choice.record.is_empty();
+            attacks.iter().any(|attack| in_black(attack) && is_told(attack))
         }
         CurveAxis::Iterations => attacks.iter().any(|attack| !attack.choice.record.is_empty()),
     };

@@ -7,20 +7,19 @@ use std::sync::Arc;
 use super::Scope;
 use super::attacks::is_differentiable;
 use super::components::{Named, ids};
-use super::threats::ReadThreat;
 use crate::cell::is_randomised;
 use crate::diagnostic::{Diagnostic, list};
 use crate::experiment::{Combination, Filter};
 use crate::fields::{self, Fields};
 use crate::tree::Node;
-use crate::{Access, AttackSpec, Chosen, Search, Stack, StackLayer, Success, ThreatSpec};
+use crate::{Access, AttackSpec, Chosen, Number, Search, SearchSpec, Stack, StackLayer, Success, ThreatSpec};
 
 /// All that combinations are made of.
 pub(super) struct Axes<'a> {
     pub(super) models: &'a [Named<Arc<Chosen>>],
     pub(super) stacks: &'a [Named<Stack>],
     pub(super) attacks: &'a [Named<AttackSpec>],
-    pub(super) threats: &'a [Named<ReadThreat>],
+    pub(super) threats: &'a [Named<ThreatSpec>],
 }
 
 /// The filters of a matrix.
@@ -135,10 +134,7 @@ impl Scope<'_> {
         }
         let needs_gradients = |combination: &&Combination| {
             let (attack, threat) = (&axes.attacks[combination.attack].item, &axes.threats[combination.threat].item);
-            let access = attack
-                .as_ref()
-                .zip(threat.as_ref())
-                .map(|(attack, ReadThreat { spec: threat, .. })| attack.choice_in(threat.norm).access());
+            let access = attack.as_ref().zip(threat.as_ref()).map(|(attack, threat)| attack.choice_in(threat).access());
             access == Some(Access::Gradients)
         };
         let pair = |combination: &Combination| (combination.attack, combination.model);
@@ -252,8 +248,8 @@ impl Scope<'_> {
         }
     }
 
-    fn check_threat(&mut self, attack: &Named<AttackSpec>, threat: &Named<ReadThreat>, all: &[Named<ReadThreat>]) {
-        let (Some(spec), Some(ReadThreat { spec: model, .. })) = (&attack.item, &threat.item) else { return };
+    fn check_threat(&mut self, attack: &Named<AttackSpec>, threat: &Named<ThreatSpec>, all: &[Named<ThreatSpec>]) {
+        let (Some(spec), Some(model)) = (&attack.item, &threat.item) else { return };
         let Some((norms, goals)) = spec.choice.chosen.component.threats() else { return };
         let chain = spec.choice.chosen.component.chain();
         let members = |norm| spec.members.get(&norm).map(Vec::as_slice).unwrap_or_default();
@@ -264,7 +260,7 @@ impl Scope<'_> {
                 && (chain.is_none() || !members.is_empty())
         };
         let way_out = || {
-            let fitting = all.iter().filter(|other| other.item.as_ref().is_some_and(|read| fits(&read.spec)));
+            let fitting = all.iter().filter(|other| other.item.as_ref().is_some_and(&fits));
             let fitting: Vec<String> = fitting.map(|other| format!("\"{}\"", other.id)).collect();
             if fitting.is_empty() {
                 "remove the attack, or add such a threat".to_owned()
@@ -297,8 +293,34 @@ impl Scope<'_> {
         } else if model.eps.is_empty() && needs_radius(spec) {
             let message = format!("the threat `{}` has no `eps`, but `{}` needs one", threat.id, attack.id);
             self.diagnostics.push(Diagnostic::at(&threat.place, message).help("write eps = \"8/255\", or a list"));
+        } else if let Some(SearchSpec::Fixed(search)) = &spec.search {
+            self.check_reach(attack, search, model);
         }
     }
+
+    /// Complains about radii of a threat model that a search does not come to.
+    fn check_reach(&mut self, attack: &Named<AttackSpec>, search: &Search, threat: &ThreatSpec) {
+        let beyond = |eps: &&Number| eps.value() > threat.norm.tolerance(search.largest());
+        let Some(eps) = threat.eps.iter().filter(beyond).max_by(|a, b| a.value().total_cmp(&b.value())) else { return };
+        let (largest, norm) = (search.largest(), threat.norm.name());
+        let message = format!(
+            "the search of `{}` ends at {largest} in {norm} and tries nothing at the eps {eps} of the threat `{}`",
+            attack.id, threat.id
+        );
+        let way_out = match search {
+            Search::Exponential { start, .. } => {
+                format!("doublings = {}", (eps.value() / start.value()).log2().ceil())
+            }
+            Search::Linear { .. } | Search::List(_) => format!("largest = \"{}\"", in_norm(eps)),
+        };
+        let help = format!("write {way_out}, or give the attack a threat with smaller eps");
+        self.diagnostics.push(Diagnostic::at(&attack.place, message).help(help));
+    }
+}
+
+/// A radius as a search takes it: in the norm itself, spelled as in the spec where that is the same.
+fn in_norm(eps: &Number) -> String {
+    if eps.written() == eps.value() { eps.to_string() } else { eps.value().to_string() }
 }
 
 /// Whether an attack works in the norm and for the goal of a threat model.
@@ -309,7 +331,7 @@ fn supports(chosen: &Chosen, threat: &ThreatSpec) -> bool {
 
 /// Whether an attack is told the radius.
 fn needs_radius(spec: &AttackSpec) -> bool {
-    !spec.minimises_distance() || matches!(spec.choice.search, Some(Search::List(_)))
+    !spec.minimises_distance() || spec.search == Some(SearchSpec::Listed)
 }
 
 fn stack(layers: &[&Named<StackLayer>], place: crate::Place) -> Named<Stack> {

@@ -132,7 +132,7 @@ impl Scope<'_> {
             defenses: items(defenses)?,
             stacks: items(stacks)?,
             attacks: items(attacks)?,
-            threats: items(threats)?.into_iter().map(|threat| threat.spec).collect(),
+            threats: items(threats)?,
             seeds,
             draws: header.draws,
             chunk: run.chunk,

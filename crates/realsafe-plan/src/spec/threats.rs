@@ -5,13 +5,7 @@ use super::components::Named;
 use crate::diagnostic::Diagnostic;
 use crate::fields::{self, Fields};
 use crate::tree::Node;
-use crate::{Goal, Norm, Number, TargetRule, ThreatSpec};
-
-/// A threat model, and what a radius of the spec is multiplied with to get the norm's own unit.
-pub(super) struct ReadThreat {
-    pub(super) spec: ThreatSpec,
-    pub(super) scale: f64,
-}
+use crate::{Goal, Norm, Number, TargetRule, ThreatSpec, Unit};
 
 /// The norms that specs know: their word, what they are, and whether the radius is per square root of the dimension.
 pub(crate) const NORMS: [(&str, Norm, bool); 5] = [
@@ -24,30 +18,30 @@ pub(crate) const NORMS: [(&str, Norm, bool); 5] = [
 
 impl Scope<'_> {
     /// Reads all threat models; `shape` is that of the images, once it is known.
-    pub(super) fn threats(&mut self, top: &mut Fields<'_>, shape: Option<[usize; 3]>) -> Vec<Named<ReadThreat>> {
+    pub(super) fn threats(&mut self, top: &mut Fields<'_>, shape: Option<[usize; 3]>) -> Vec<Named<ThreatSpec>> {
         let nodes =
             top.section("threat", "[threat]", &mut self.diagnostics).map(fields::one_or_more).unwrap_or_default();
-        let mut threats: Vec<(Named<ReadThreat>, bool)> = Vec::new();
+        let mut threats: Vec<(Named<ThreatSpec>, bool)> = Vec::new();
         for node in nodes {
             threats.extend(self.threat(node, shape));
         }
         let named_by_norm = |id: &str| threats.iter().filter(|(threat, given)| !given && threat.id == id).count();
         let shared: Vec<bool> = threats.iter().map(|(threat, given)| !given && named_by_norm(&threat.id) > 1).collect();
         for ((threat, _), shared) in threats.iter_mut().zip(shared) {
-            if let Some(read) = threat.item.as_mut() {
+            if let Some(spec) = threat.item.as_mut() {
                 if shared {
-                    threat.id = format!("{}-{}", threat.id, read.spec.goal.name());
+                    threat.id = format!("{}-{}", threat.id, spec.goal.name());
                 }
-                read.spec.id.clone_from(&threat.id);
+                spec.id.clone_from(&threat.id);
             }
         }
-        let threats: Vec<Named<ReadThreat>> = threats.into_iter().map(|(threat, _)| threat).collect();
+        let threats: Vec<Named<ThreatSpec>> = threats.into_iter().map(|(threat, _)| threat).collect();
         self.check_unique("threat", &threats, "give one of them another `id`");
         threats
     }
 
     /// Reads a threat model; also says whether the spec gives it an id.
-    fn threat(&mut self, node: &Node, shape: Option<[usize; 3]>) -> Option<(Named<ReadThreat>, bool)> {
+    fn threat(&mut self, node: &Node, shape: Option<[usize; 3]>) -> Option<(Named<ThreatSpec>, bool)> {
         let diagnostics = &mut self.diagnostics;
         let mut fields = Fields::of(node, diagnostics)?;
         let before = diagnostics.len();
@@ -66,39 +60,31 @@ impl Scope<'_> {
         }
         let target = goal.has_target().then(|| target.unwrap_or(TargetRule::Random));
         let dimension = shape.map(|shape| shape.iter().product::<usize>() as f64);
-        let scale = match norm {
-            Some((_, _, true)) => dimension.map(f64::sqrt),
-            _ => Some(1.0),
-        };
-        let eps = fields.read("eps", |node| radii(node, norm.map(|norm| norm.1), scale.unwrap_or(1.0)), diagnostics);
+        let unit = norm
+            .and_then(|(name, _, per_root)| Some(Unit { name, size: if per_root { dimension?.sqrt() } else { 1.0 } }));
+        let size = unit.map_or(1.0, |unit| unit.size);
+        let eps = fields.read("eps", |node| radii(node, norm.map(|norm| norm.1), size), diagnostics);
         let place = fields.name_place();
         fields.finish(diagnostics);
         let name = id.or(norm.map(|norm| norm.0))?.to_owned();
         // The threat stands even when its neighbours have mistakes; only its own count.
         let complete = diagnostics.len() == before;
-        let item = norm.zip(scale).filter(|_| complete).map(|((_, norm, _), scale)| ReadThreat {
-            spec: ThreatSpec { id: name.clone(), norm, eps: eps.unwrap_or_default(), goal, target },
-            scale,
+        let item = norm.zip(unit).filter(|_| complete).map(|((_, norm, _), unit)| ThreatSpec {
+            id: name.clone(),
+            norm,
+            unit,
+            eps: eps.unwrap_or_default(),
+            goal,
+            target,
         });
         Some((Named { id: name, place, item }, id.is_some()))
     }
 }
 
-fn radii(node: &Node, norm: Option<Norm>, scale: f64) -> Result<Vec<Number>, Diagnostic> {
+fn radii(node: &Node, norm: Option<Norm>, size: f64) -> Result<Vec<Number>, Diagnostic> {
     let mut radii: Vec<Number> = Vec::new();
     for node in fields::one_or_more(node) {
-        let eps = fields::number(node)?;
-        if eps.value() <= 0.0 {
-            return Err(fields::out_of_range(node, eps.text(), "greater than 0"));
-        }
-        if norm == Some(Norm::Linf) && eps.value() > 1.0 {
-            let help = format!("pixels lie in [0, 1]; write \"{eps}/255\" if 8-bit steps are meant");
-            return Err(fields::out_of_range(node, eps.text(), "at most 1 in linf").help(help));
-        }
-        if norm == Some(Norm::L0) && (eps.value() < 1.0 || eps.value().fract() != 0.0) {
-            return Err(fields::out_of_range(node, eps.text(), "a whole number in l0").help("it counts changed values"));
-        }
-        let eps = scaled(eps, scale);
+        let eps = radius(node, norm.as_slice())?.scaled(size);
         if radii.iter().any(|other| other.value() == eps.value()) {
             return Err(Diagnostic::at(&node.place, "this eps occurs twice"));
         }
@@ -110,7 +96,18 @@ fn radii(node: &Node, norm: Option<Norm>, scale: f64) -> Result<Vec<Number>, Dia
     Ok(radii)
 }
 
-/// A radius in the norm's own unit; it keeps its spelling where nothing changes.
-pub(super) fn scaled(eps: Number, scale: f64) -> Number {
-    if scale == 1.0 { eps } else { Number::from(eps.value() * scale) }
+/// A radius that makes sense in all of these norms.
+pub(super) fn radius(node: &Node, norms: &[Norm]) -> Result<Number, Diagnostic> {
+    let eps = fields::number(node)?;
+    if eps.value() <= 0.0 {
+        return Err(fields::out_of_range(node, eps.text(), "greater than 0"));
+    }
+    if norms.contains(&Norm::Linf) && eps.value() > 1.0 {
+        let help = format!("pixels lie in [0, 1]; write \"{eps}/255\" if 8-bit steps are meant");
+        return Err(fields::out_of_range(node, eps.text(), "at most 1 in linf").help(help));
+    }
+    if norms.contains(&Norm::L0) && (eps.value() < 1.0 || eps.value().fract() != 0.0) {
+        return Err(fields::out_of_range(node, eps.text(), "a whole number in l0").help("it counts changed values"));
+    }
+    Ok(eps)
 }

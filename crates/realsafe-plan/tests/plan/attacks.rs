@@ -78,14 +78,14 @@ fn searches_are_completed_and_run_once_for_all_eps() {
     let radii = ["8/255", "0.1", "0.2"].map(number);
     let list = searched("\"list\"");
     assert_eq!((list.runs(), list), (3, Search::List(radii.to_vec())));
-    let exponential = searched("{ start = \"1/255\" }");
+    let exponential = searched("{ start = \"2/255\" }");
     assert_eq!(exponential.runs(), 16);
-    assert_eq!(exponential, Search::Exponential { start: number("1/255"), doublings: 5, bisections: 10 });
+    assert_eq!(exponential, Search::Exponential { start: number("2/255"), doublings: 5, bisections: 10 });
     let linear = searched("{ largest = 0.5 }");
     assert_eq!((linear.runs(), linear), (42, Search::Linear { largest: number("0.5"), points: 32, bisections: 10 }));
-    let start = number("0.01");
+    let start = number("0.25");
     assert_eq!(
-        searched("{ start = 0.01, doublings = 0, bisections = 3 }"),
+        searched("{ start = 0.25, doublings = 0, bisections = 3 }"),
         Search::Exponential { start, doublings: 0, bisections: 3 }
     );
     let largest = number("1");
@@ -101,6 +101,66 @@ fn only_a_search_through_the_list_needs_eps() {
     assert_eq!(cells(&experiment(&spec(&open("{ start = 0.1 }")), &[])).len(), 1);
     let message = error(&open("\"list\""));
     assert!(message.contains("the threat `open` has no `eps`, but `pgd` needs one"), "{message}");
+}
+
+#[test]
+fn a_search_must_come_to_every_eps() {
+    let search = |search: &str| error(&format!("[[attack]]\nuse = \"pgd\"\nthreats = \"linf\"\nsearch = {search}\n"));
+    let message = search("{ start = \"1/255\" }");
+    let expected =
+        "the search of `pgd` ends at 0.12549019607843137 in linf and tries nothing at the eps 0.2 of the threat `linf`";
+    assert!(message.contains(expected) && message.contains("write doublings = 6, or"), "{message}");
+    assert!(search("{ largest = 0.1 }").contains("write largest = \"0.2\", or"));
+    // As far as rounding goes, the end counts.
+    assert_eq!(first("use = \"pgd\"\nsearch = { largest = 0.2 }").threat.eps, None);
+    let tenth = "[[attack]]\nuse = \"pgd\"\nsearch = { largest = 0.3 }\nthreats = \"open\"\n";
+    let rms = spec(tenth).replace("norm = \"l2\"", "norm = \"l2-rms\"\neps = 0.05");
+    let message = load(&rms, &[]).unwrap_err().render(false);
+    assert!(message.contains("ends at 0.3 in l2 and tries nothing at the eps 0.05 of the threat `open`"), "{message}");
+    assert!(message.contains("write largest = \"0.4\", or"), "{message}");
+}
+
+#[test]
+fn expectations_end_where_a_search_does() {
+    let expect = |search: &str, eps: &str| {
+        let attack = format!("[[attack]]\nuse = \"pgd\"\nthreats = \"linf\"\nsearch = {search}\n");
+        let about = format!("model = \"victim\"\nthreat = \"linf\"\neps = {eps}\nmetric = \"robust-accuracy\"");
+        load(&spec(&format!("{attack}[[expect]]\n{about}\nvalue = 0.5\ntolerance = 0.1\n")), &[])
+    };
+    assert!(expect("\"list\"", "0.15").is_ok() && expect("{ start = 0.1 }", "3.2").is_ok());
+    for (search, end) in [("\"list\"", "0.2"), ("{ largest = 0.25 }", "0.25")] {
+        let message = expect(search, "0.3").unwrap_err().render(false);
+        let expected = format!("the search ends at {end} in linf, and tries nothing at eps 0.3");
+        assert!(message.contains(&expected), "{message}");
+    }
+}
+
+#[test]
+fn radii_of_searches_make_sense_in_their_norms() {
+    let search = |search: &str| error(&format!("[[attack]]\nuse = \"pgd\"\nthreats = \"linf\"\nsearch = {search}\n"));
+    for text in ["{ largest = 32 }", "{ start = 32 }"] {
+        assert!(search(text).contains("write \"32/255\" if 8-bit steps are meant"), "{text}");
+    }
+    let open = "[[attack]]\nuse = \"pgd\"\nthreats = \"open\"\nsearch = { largest = 32 }\n";
+    assert!(load(&spec(open), &[]).is_ok());
+}
+
+#[test]
+fn steps_to_record_must_be_made() {
+    let record = |attack: &str| load(&spec(&format!("[[attack]]\nthreats = \"linf\"\n{attack}")), &[]);
+    let message = record("use = \"pgd\"\nsteps = 10\nrecord = [1, 1000]").unwrap_err().render(false);
+    assert!(message.contains("`pgd` makes at most 10 steps, so there is no step 1000 to record"), "{message}");
+    assert!(record("use = \"pgd\"\nsteps = 10\nrestarts = 3\neot = 9\nrecord = [30]").is_ok());
+    assert!(record("use = \"pgd\"\nsteps = 10\nrestarts = 3\neot = 9\nrecord = [31]").is_err());
+    assert!(record("use = \"pgd\"\nsteps = 10\nsurrogates = \"source\"\nrecord = [11]").is_err());
+    let chain = "use = \"chain\"\nmembers = [{ use = \"pgd\", steps = 4 }, { use = \"square\", queries = 5 }]\n";
+    assert!(record(&format!("{chain}record = [9]")).is_ok() && record(&format!("{chain}record = [10]")).is_err());
+}
+
+#[test]
+fn an_attack_in_no_threat_is_a_mistake() {
+    let message = error("[[attack]]\nuse = \"pgd\"\nthreats = []\n");
+    assert!(message.contains("expected at least one threat, found an empty list"), "{message}");
 }
 
 #[test]
@@ -217,10 +277,10 @@ const DIFFERENT: [&str; 29] = [
     "use = \"pgd\"\nsearch = { start = 0.2 }",
     "use = \"pgd\"\nsearch = { start = 0.1, doublings = 6 }",
     "use = \"pgd\"\nsearch = { start = 0.1, bisections = 6 }",
-    "use = \"pgd\"\nsearch = { largest = 0.1 }",
+    "use = \"pgd\"\nsearch = { largest = 0.3 }",
     "use = \"pgd\"\nsearch = { largest = 0.2 }",
-    "use = \"pgd\"\nsearch = { largest = 0.1, points = 6 }",
-    "use = \"pgd\"\nsearch = { largest = 0.1, bisections = 6 }",
+    "use = \"pgd\"\nsearch = { largest = 0.3, points = 6 }",
+    "use = \"pgd\"\nsearch = { largest = 0.3, bisections = 6 }",
     "use = \"pgd\"\nsuccess = \"last\"",
     "use = \"pgd\"\nsurrogates = \"source\"",
     "use = \"pgd\"\nsurrogates = \"victim\"",

@@ -89,7 +89,7 @@ fn meaning() -> impl Strategy<Value = Meaning> {
     let gradient = || prop_oneof![Just("identity"), Just("blocked")];
     let defense = (prop::option::of(1_u32..100), gradient(), prop::option::of(gradient()));
     let attack =
-        (1_u32..50, prop::option::of(1_u32..99), prop_oneof![Just("last"), Just("any-iterate"), Just("any-query")]);
+        (20_u32..70, prop::option::of(1_u32..99), prop_oneof![Just("last"), Just("any-iterate"), Just("any-query")]);
     let around = (1_u32..4, prop::option::of(1_u32..9), prop::collection::btree_set(1_u32..9, 0..3));
     let threat = (
         prop_oneof![Just("linf"), Just("l2")],

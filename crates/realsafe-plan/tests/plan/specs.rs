@@ -35,7 +35,10 @@ fn everything_is_read() {
     assert_eq!(stacks, ["none", "jpeg-75", "bits-3+jpeg-75"]);
     let rms = &experiment.threats[1];
     assert_eq!((rms.id.as_str(), rms.norm), ("l2-rms", Norm::L2));
-    assert_eq!(rms.eps.iter().map(realsafe_plan::Number::value).collect::<Vec<_>>(), [2.0, 4.0]);
+    assert_eq!((rms.unit.name, rms.unit.size), ("l2-rms", 8.0));
+    // A quarter in l2-rms is two in l2.
+    let radii: Vec<_> = rms.eps.iter().map(|eps| (eps.text(), eps.written(), eps.value())).collect();
+    assert_eq!(radii, [("0.25", 0.25, 2.0), ("0.5", 0.5, 4.0)]);
     let choice = &experiment.attacks[0].choice;
     assert_eq!((choice.success, choice.restarts, choice.record.as_slice()), (Success::Last, 3, [1, 5].as_slice()));
     assert_eq!(choice.budget, Budget { queries: Some(25), forwards: None, backwards: Some(100) });
@@ -73,8 +76,7 @@ fn figures_are_read_or_made_up() {
     assert!(curves.covers("standard", "none", "pgd", "linf") && !curves.covers("other", "none", "pgd", "linf"));
     assert_eq!((progress.id.as_str(), progress.logarithmic), ("progress", true));
     assert_eq!(progress.panels, [Facet::Model, Facet::Stack]);
-    // A quarter in l2-rms is two in l2.
-    assert_eq!(progress.eps.iter().map(Number::text).collect::<Vec<_>>(), ["8/255", "2"]);
+    assert_eq!(progress.eps.iter().map(Number::text).collect::<Vec<_>>(), ["8/255", "0.25"]);
 
     let axes = |text: &str| experiment(text, &[]).figures.into_iter().map(|figure| figure.axis).collect::<Vec<_>>();
     assert_eq!(axes(SMALL), []);
@@ -82,6 +84,10 @@ fn figures_are_read_or_made_up() {
     let all = SMALL.replace("use = \"pgd\"", "use = \"pgd\"\nrecord = [1]\n[[attack]]\nuse = \"square\"");
     let all = all.replace("[\"8/255\"]", "[0.1, 0.2, 0.3]");
     assert_eq!(axes(&all), CurveAxis::ALL);
+    let minimal = |record: &str| SMALL.replace("use = \"pgd\"", &format!("use = \"boundary\"{record}"));
+    let [in_linf, in_l2] = ["norm = \"linf\"", "norm = \"l2\""];
+    assert_eq!(axes(&minimal("").replace(in_linf, in_l2)), [CurveAxis::Eps]);
+    assert_eq!(axes(&minimal("\nrecord = [1]").replace(in_linf, in_l2)), CurveAxis::ALL);
     assert_eq!(experiment(&all, &[]).figures[1].eps, ["0.2".parse().unwrap()]);
     let none = experiment(&format!("figure = []\n{all}"), &[]);
     assert!(none.figures.is_empty() && experiment(&none.resolved(), &[]).figures.is_empty());

@@ -31,14 +31,21 @@ impl Scale {
         Self { start: 0.0, end, logarithmic: false, ticks: ticks.collect() }
     }
 
-    /// From 0 on, in steps of 8-bit images.
+    /// From 0 on, in steps of 8-bit images, or halves, quarters and so on of them.
     pub(super) fn levels(end: f64) -> Self {
-        let step = (LEVELS * end / TICKS).max(1.0).log2().ceil().exp2();
-        let tick = |level: f64| {
-            let label = if level == 0.0 { "0".to_owned() } else { format!("{level}/{LEVELS}") };
-            Tick { value: level / LEVELS, label }
-        };
-        Self { start: 0.0, end, logarithmic: false, ticks: multiples(step, LEVELS * end).map(tick).collect() }
+        let step = (LEVELS * end / TICKS).log2().ceil().exp2();
+        Self { start: 0.0, end, logarithmic: false, ticks: multiples(step, LEVELS * end).map(level).collect() }
+    }
+
+    /// Between two positive values, in steps of 8-bit images that double.
+    pub(super) fn logarithmic_levels(start: f64, end: f64) -> Self {
+        let powers = (LEVELS * start).log2().ceil() as i32..=(LEVELS * end * (1.0 + 1e-9)).log2().floor() as i32;
+        // From the largest down, so that the end has one.
+        let every = (powers.clone().count() as f64 / TICKS).ceil().max(1.0) as usize;
+        let ticks = powers.rev().step_by(every).map(|power| level(f64::from(power).exp2()));
+        let mut ticks: Vec<Tick> = ticks.collect();
+        ticks.reverse();
+        Self { start, end, logarithmic: true, ticks }
     }
 
     /// Between two positive values.
@@ -61,6 +68,12 @@ impl Scale {
             (value - self.start) / (self.end - self.start)
         }
     }
+}
+
+/// A step of 8-bit images.
+fn level(level: f64) -> Tick {
+    let label = if level == 0.0 { "0".to_owned() } else { format!("{level}/{LEVELS}") };
+    Tick { value: level / LEVELS, label }
 }
 
 /// 0 and the multiples of a step up to an end, which rounding must not exclude.
@@ -94,6 +107,14 @@ mod tests {
         assert_eq!(labels(&Scale::levels(8.0 / 255.0)), ["0", "2/255", "4/255", "6/255", "8/255"]);
         assert_eq!(labels(&Scale::levels(3.0 / 255.0)), ["0", "1/255", "2/255", "3/255"]);
         assert_eq!(labels(&Scale::levels(64.0 / 255.0)), ["0", "16/255", "32/255", "48/255", "64/255"]);
+        assert_eq!(labels(&Scale::levels(1.0 / 255.0)), ["0", "0.25/255", "0.5/255", "0.75/255", "1/255"]);
+        assert_eq!(labels(&Scale::levels(0.5 / 255.0)), ["0", "0.125/255", "0.25/255", "0.375/255", "0.5/255"]);
+        let doubled = ["1/255", "2/255", "4/255", "8/255"];
+        assert_eq!(labels(&Scale::logarithmic_levels(0.9 / 255.0, 8.0 / 255.0)), doubled);
+        assert_eq!(
+            labels(&Scale::logarithmic_levels(0.3 / 255.0, 64.0 / 255.0)),
+            ["1/255", "4/255", "16/255", "64/255"]
+        );
         assert_eq!(labels(&Scale::logarithmic(1.0, 20_000.0)), ["1", "10", "100", "1000", "10000"]);
         assert_eq!(labels(&Scale::logarithmic(0.03, 2.0)), ["0.05", "0.1", "0.2", "0.5", "1", "2"]);
     }

@@ -14,15 +14,15 @@ mod scene;
 mod svg;
 mod vega;
 
-use std::collections::BTreeMap;
 use std::io;
 
 use maud::{Markup, html};
-use realsafe_plan::{CurveAxis, Experiment, Facet, Figure, Norm, Number, ThreatSpec};
+use realsafe_plan::{CurveAxis, Experiment, Facet, Figure, Norm, Number, Search, SearchSpec, ThreatSpec};
 
-use crate::table::spell;
+use crate::grouping::grouped;
 use crate::tables::curves::{CurveRow, is_certificate, is_envelope};
-use crate::tables::entry::WORST_CASE;
+use crate::tables::group::WORST_CASE;
+use crate::text::spell;
 use axis::Scale;
 use scene::Ink;
 
@@ -153,18 +153,18 @@ pub(crate) fn drawings(experiment: &Experiment, rows: &[CurveRow]) -> Vec<Drawin
 /// A curve over all seeds, and what tells it apart.
 struct Curve<'a> {
     facets: Vec<&'a str>,
-    norm: &'static str,
+    norm: &'a str,
     threat: &'a str,
     steps: bool,
     samples: Vec<Sample>,
 }
 
 fn draw(experiment: &Experiment, figure: &Figure, rows: &[CurveRow]) -> Vec<Drawing> {
-    let curves = curves(experiment, figure, rows);
+    let curves = curves(figure, rows);
     let all = figure.facets();
     let rest: Vec<Facet> =
         all.iter().filter(|facet| !figure.panels.contains(facet) && !figure.series.contains(facet)).copied().collect();
-    let images = groups(curves.iter(), |curve| values(figure, curve, &rest));
+    let images = grouped(&curves, |curve| values(figure, curve, &rest));
     // The name says no more than it must.
     let several = |place: &usize| images.iter().any(|(values, _)| values[*place] != images[0].0[*place]);
     let named: Vec<usize> = (0..rest.len()).filter(several).collect();
@@ -182,26 +182,31 @@ fn draw(experiment: &Experiment, figure: &Figure, rows: &[CurveRow]) -> Vec<Draw
 
 /// The panels and keys of an image.
 fn compose(experiment: &Experiment, figure: &Figure, curves: &[&Curve<'_>]) -> Drawing {
-    let series = groups(curves.iter().copied(), |curve| values(figure, curve, &figure.series));
+    let series = grouped(curves.iter().copied(), |curve| values(figure, curve, &figure.series));
     let is_worst = |values: &[&str]| figure.series == [Facet::Attack] && values == [WORST_CASE];
     let keys = series.iter().enumerate().map(|(index, (values, curves))| Key {
         ink: if is_worst(values) { Ink::WorstCase } else { Ink::Series(index) },
         label: label(experiment, figure, &figure.series, values),
         marked: curves.iter().any(|curve| !curve.steps),
     });
-    let panels = groups(curves.iter().copied(), |curve| values(figure, curve, &figure.panels));
+    let keys: Vec<Key> = keys.collect();
+    let panels = grouped(curves.iter().copied(), |curve| values(figure, curve, &figure.panels));
     let panels = panels.iter().map(|(titles, inside)| {
         let line = |curve: &&Curve<'_>| {
             let own = values(figure, curve, &figure.series);
             let key = series.iter().position(|(values, _)| *values == own).unwrap_or_default();
             Line { key, steps: curve.steps, samples: curve.samples.clone() }
         };
+        let mut lines: Vec<Line> = inside.iter().map(line).collect();
+        // The worst case often lies on the curve of an attack, which it must not hide.
+        lines.sort_by_key(|line| keys[line.key].ink != Ink::WorstCase);
         Panel {
             title: label(experiment, figure, &figure.panels, titles),
             scale: scale(experiment, figure, inside, curves),
-            lines: inside.iter().map(line).collect(),
+            lines,
         }
     });
+    let panels = panels.collect();
     let mut norms: Vec<&str> = curves.iter().map(|curve| curve.norm).collect();
     norms.dedup();
     let axis_title = match (figure.axis, norms.as_slice()) {
@@ -211,23 +216,7 @@ fn compose(experiment: &Experiment, figure: &Figure, curves: &[&Curve<'_>]) -> D
         (CurveAxis::Iterations, _) => "iterations".to_owned(),
     };
     let (name, title, about) = Default::default();
-    Drawing { name, title, about, axis_title, keys: keys.collect(), panels: panels.collect() }
-}
-
-/// Things with the same name together, in the order in which they come.
-fn groups<'a, T>(
-    things: impl Iterator<Item = &'a T>,
-    name: impl Fn(&'a T) -> Vec<&'a str>,
-) -> Vec<(Vec<&'a str>, Vec<&'a T>)> {
-    let mut groups: Vec<(Vec<&str>, Vec<&T>)> = Vec::new();
-    for thing in things {
-        let name = name(thing);
-        match groups.iter_mut().find(|(other, _)| *other == name) {
-            Some((_, members)) => members.push(thing),
-            None => groups.push((name, vec![thing])),
-        }
-    }
-    groups
+    Drawing { name, title, about, axis_title, keys, panels }
 }
 
 /// The values of some facets of a curve.
@@ -253,31 +242,31 @@ fn label(experiment: &Experiment, figure: &Figure, facets: &[Facet], values: &[&
 }
 
 /// The curves that a figure is about, in the order of the rows.
-fn curves<'a>(experiment: &Experiment, figure: &Figure, rows: &'a [CurveRow]) -> Vec<Curve<'a>> {
-    let wanted = |row: &&CurveRow| {
-        row.x_axis == figure.axis.name()
-            && figure.covers(&row.model, &row.defense, &row.attack, &row.threat)
-            && (figure.eps.is_empty() || figure.eps.iter().any(|eps| eps.text() == row.eps))
+fn curves<'a>(figure: &Figure, rows: &'a [CurveRow]) -> Vec<Curve<'a>> {
+    let wanted = |CurveRow { about, values }: &&CurveRow| {
+        values.x_axis == figure.axis.name()
+            && figure.covers(&about.model, &about.defense, &about.attack, &about.threat)
+            && (figure.eps.is_empty() || figure.eps.iter().any(|eps| eps.text() == about.eps))
     };
-    let facets = |row: &'a CurveRow| -> Vec<&'a str> {
-        let values = [&row.model, &row.defense, &row.attack, &row.threat, &row.eps];
+    let facets = |row: &&'a CurveRow| -> Vec<&'a str> {
+        let about = &row.about;
+        let values = [&about.model, &about.defense, &about.attack, &about.threat, &about.eps];
         values.into_iter().take(figure.facets().len()).map(String::as_str).collect()
     };
-    let of_attack = groups(rows.iter().filter(wanted), facets);
+    let of_attack = grouped(rows.iter().filter(wanted), facets);
     let curve = |(facets, rows): (Vec<&'a str>, Vec<&'a CurveRow>)| {
-        let minimises = experiment
-            .attacks
-            .iter()
-            .any(|attack| attack.choice.chosen.id == rows[0].attack && attack.minimises_distance());
-        let steps = figure.axis == CurveAxis::Queries || (figure.axis == CurveAxis::Eps && minimises);
-        let mut seeds: BTreeMap<u64, Vec<Sample>> = BTreeMap::new();
-        for row in &rows {
-            if let (Some(low), Some(high)) = (row.low, row.high) {
-                seeds.entry(row.seed).or_default().push(Sample { x: row.x, rate: row.rate, low, high });
-            }
-        }
-        let seeds: Vec<Vec<Sample>> = seeds.into_values().collect();
-        Curve { facets, norm: rows[0].norm, threat: &rows[0].threat, steps, samples: mean_curve(&seeds, steps) }
+        let CurveRow { about, values } = rows[0];
+        let samples = |(_, rows): (u64, Vec<&CurveRow>)| -> Vec<Sample> {
+            let values = rows.into_iter().map(|row| &row.values);
+            let sample = values.filter_map(|values| {
+                Some(Sample { x: values.x, rate: values.rate, low: values.low?, high: values.high? })
+            });
+            sample.collect()
+        };
+        let seeds = grouped(rows.iter().copied(), |row| row.values.seed);
+        let seeds: Vec<Vec<Sample>> = seeds.into_iter().map(samples).collect();
+        let samples = mean_curve(&seeds, values.steps);
+        Curve { facets, norm: &about.norm, threat: &about.threat, steps: values.steps, samples }
     };
     of_attack.into_iter().map(curve).filter(|curve| !curve.samples.is_empty()).collect()
 }
@@ -315,25 +304,34 @@ fn scale(experiment: &Experiment, figure: &Figure, inside: &[&Curve<'_>], all: &
     let listed = threats.iter().flat_map(|threat| &threat.eps);
     // A list of radii says how far it matters; distances may go far beyond.
     let end = match figure.axis {
-        CurveAxis::Eps if listed.clone().count() > 1 => listed.map(Number::value).fold(0.0, f64::max),
+        CurveAxis::Eps if listed.clone().count() > 1 => listed.map(Number::written).fold(0.0, f64::max),
         _ => furthest,
     };
     let end = if end > 0.0 { end } else { 1.0 };
     let nearest = xs().filter(|x| *x > 0.0 && *x < end).fold(end, f64::min);
-    if figure.logarithmic && nearest < end {
-        Scale::logarithmic(nearest, end)
-    } else if figure.axis == CurveAxis::Eps && threats.iter().all(|threat| in_levels(threat)) {
-        Scale::levels(end)
-    } else {
-        Scale::linear(end)
+    let in_levels = figure.axis == CurveAxis::Eps && threats.iter().all(|threat| in_levels(experiment, threat));
+    match (figure.logarithmic && nearest < end, in_levels) {
+        (true, true) => Scale::logarithmic_levels(nearest, end),
+        (true, false) => Scale::logarithmic(nearest, end),
+        (false, true) => Scale::levels(end),
+        (false, false) => Scale::linear(end),
     }
 }
 
-/// Whether a threat model's radii are steps of 8-bit images, and written so.
-fn in_levels(threat: &ThreatSpec) -> bool {
+/// Whether the radii that a spec names for a threat model, those of searches included, are steps of 8-bit images, and written so.
+fn in_levels(experiment: &Experiment, threat: &ThreatSpec) -> bool {
+    let searches = experiment.attacks.iter().filter(|attack| attack.threats.contains(&threat.id));
+    let of_search = |search: &SearchSpec| match search {
+        SearchSpec::Fixed(Search::Exponential { start: radius, .. } | Search::Linear { largest: radius, .. }) => {
+            Some(Number::clone(radius))
+        }
+        SearchSpec::Listed | SearchSpec::Fixed(Search::List(_)) => None,
+    };
+    let named = searches.filter_map(|attack| of_search(attack.search.as_ref()?));
+    let named: Vec<Number> = threat.eps.iter().cloned().chain(named).collect();
     // Halves of steps are usual for weak models.
     let whole = |eps: &Number| ((510.0 * eps.value()).round() - 510.0 * eps.value()).abs() < 1e-9;
-    threat.norm == Norm::Linf && threat.eps.iter().all(whole) && threat.eps.iter().any(|eps| eps.text().contains('/'))
+    threat.norm == Norm::Linf && named.iter().all(whole) && named.iter().any(|eps| eps.text().contains('/'))
 }
 
 #[cfg(test)]

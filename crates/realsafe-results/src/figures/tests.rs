@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::fixture::plan;
+use crate::tables::curves::CurvePoint;
+use crate::tables::row::{About, Row};
 
 const SPEC: &str = r#"
 experiment = { id = "trial" }
@@ -17,24 +19,29 @@ fn experiment(figures: &str) -> Experiment {
 
 /// A row of a model and an attack with the rate as interval's middle.
 fn row(model: &str, attack: &str, x_axis: &'static str, eps: &str, seed: u64, (x, rate): (f64, f64)) -> CurveRow {
-    CurveRow {
+    let about = About {
         experiment: "trial".to_owned(),
         model: model.to_owned(),
         defense: "none".to_owned(),
         attack: attack.to_owned(),
         threat: "linf".to_owned(),
-        norm: "linf",
-        goal: "untargeted",
+        norm: "linf".to_owned(),
+        goal: "untargeted".to_owned(),
         eps: eps.to_owned(),
+    };
+    let steps = x_axis == "queries" || attack == "walk";
+    let interval = (Some(rate - 0.1), Some(rate + 0.1));
+    let values = CurvePoint {
         seed,
         x_axis,
         x,
         rate: Some(rate),
-        low: Some(rate - 0.1),
-        high: Some(rate + 0.1),
-        envelope: false,
-        certified: false,
-    }
+        low: interval.0,
+        high: interval.1,
+        steps,
+        ..CurvePoint::default()
+    };
+    Row { about, values }
 }
 
 fn rows() -> Vec<CurveRow> {
@@ -133,10 +140,55 @@ fn worst_cases_are_dashed_and_grey_beside_attacks() {
     assert_eq!(svg.matches("class=\"line worst\"").count(), 2, "{svg}");
     assert!(svg.contains("stroke=\"#666666\" stroke-width=\"1.6\" stroke-dasharray=\"4 3\""), "{svg}");
     let vega: serde_json::Value = serde_json::from_slice(&drawing.vega_lite().unwrap()).unwrap();
-    assert_eq!(vega["spec"]["encoding"]["color"]["scale"]["range"][2], "#666666");
+    assert_eq!(vega["concat"][0]["encoding"]["color"]["scale"]["range"][2], "#666666");
+    // An attack's curve lies over it.
+    let panel = &drawing.panels[0];
+    assert_eq!(panel.lines.iter().map(|line| line.key).collect::<Vec<_>>(), [2, 0, 1]);
     // Beside models, colours tell these apart.
     let keys = draw("figure = [{ x-axis = \"eps\", series = \"model\", panels = \"attack\" }]").keys;
     assert!(keys.iter().all(|key| key.ink != Ink::WorstCase));
+}
+
+#[test]
+fn axes_are_in_steps_of_8_bit_images_wherever_specs_are() {
+    let labels = |spec: &str, figure: &str| {
+        let spec = plan(&[&format!("{spec}\n{figure}")]).experiments.remove(0);
+        let [drawing] = drawings(&spec, &rows()).try_into().unwrap();
+        let vega: serde_json::Value = serde_json::from_slice(&drawing.vega_lite().unwrap()).unwrap();
+        let expression = vega["concat"][0]["encoding"]["x"]["axis"]["labelExpr"].is_string();
+        let ticks = drawing.panels[0].scale.ticks.iter().map(|tick| tick.label.clone());
+        (ticks.collect::<Vec<_>>(), expression)
+    };
+    let logarithmic = "figure = [{ x-axis = \"eps\", scale = \"log\" }]";
+    let (ticks, in_vega) = labels(SPEC, logarithmic);
+    assert!(ticks.last().unwrap() == "8/255" && in_vega, "{ticks:?}");
+    // The radii of a search, where the threat model has none.
+    let searched = SPEC
+        .replace("{ use = \"step\" }", "{ use = \"step\", search = { start = \"1/255\", doublings = 6 } }")
+        .replace(", eps = [\"2/255\", \"6/255\", \"8/255\"]", "");
+    let (ticks, in_vega) = labels(&searched, "figure = [{ x-axis = \"eps\", attack = \"step\" }]");
+    assert_eq!((ticks, in_vega), (["0", "2/255", "4/255", "6/255", "8/255"].map(str::to_owned).to_vec(), true));
+    let decimal = searched.replace("start = \"1/255\"", "start = 0.01");
+    assert!(!labels(&decimal, "figure = [{ x-axis = \"eps\", attack = \"step\" }]").1);
+}
+
+#[test]
+fn panels_of_other_norms_keep_axes_of_their_own_in_vega_lite() {
+    let spec = SPEC
+        .replace("threat = { ", "threat = [{ norm = \"l2\", eps = [1, 2] }, { ")
+        .replace("\"8/255\"] }", "\"8/255\"] }]");
+    let spec = plan(&[&format!(
+        "{spec}\nfigure = [{{ x-axis = \"eps\", panels = \"threat\", series = \"attack\", model = \"plain\" }}]"
+    )]);
+    let mut rows = rows();
+    let mut other = row("plain", "step", "eps", "", 0, (2.0, 0.5));
+    (other.about.threat, other.about.norm) = ("l2".to_owned(), "l2".to_owned());
+    rows.push(other);
+    let [drawing] = drawings(&spec.experiments[0], &rows).try_into().unwrap();
+    let vega: serde_json::Value = serde_json::from_slice(&drawing.vega_lite().unwrap()).unwrap();
+    let axis = |view: usize| &vega["concat"][view]["encoding"]["x"];
+    assert!(axis(0)["axis"]["labelExpr"].is_string() && axis(1)["axis"]["labelExpr"].is_null());
+    assert_eq!((&axis(1)["scale"]["domain"][1], &vega["concat"][1]["title"]), (&2.0.into(), &"l2".into()));
 }
 
 #[test]
@@ -193,7 +245,7 @@ fn files_are_readable_and_the_same_each_time() {
     // Four points, and of the steps the start, two distances and the end of the axis.
     assert_eq!(values.len(), 2 * (4 + 4));
     assert_eq!(values[1]["rate"], 0.7);
-    assert_eq!(vega["spec"]["encoding"]["color"]["scale"]["domain"], serde_json::json!(["step", "walk"]));
+    assert_eq!(vega["concat"][0]["encoding"]["color"]["scale"]["domain"], serde_json::json!(["step", "walk"]));
     let page = drawing.html().into_string();
     assert_eq!(page.matches("<svg ").count(), 2 + 2);
     assert!(page.contains("fill=\"currentColor\"") && !page.contains("<rect"));

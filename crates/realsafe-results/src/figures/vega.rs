@@ -2,54 +2,57 @@
 
 use serde_json::{Value, json};
 
+use super::axis::Scale;
 use super::{Drawing, Panel, Sample};
 
-/// The specification.
+/// The specification: a view per panel, because axes may differ.
 pub(super) fn specification(drawing: &Drawing) -> Value {
-    let panels: Vec<&str> = drawing.panels.iter().map(|panel| panel.title.as_str()).collect();
     let labels: Vec<&str> = drawing.keys.iter().map(|key| key.label.as_str()).collect();
     let colors: Vec<String> = drawing.keys.iter().map(|key| key.ink.hexadecimal()).collect();
-    let same_axis = drawing.panels.windows(2).all(|pair| pair[0].scale == pair[1].scale);
+    let color = json!({
+        "field": "series", "type": "nominal", "title": null, "scale": { "domain": labels, "range": colors },
+    });
     let values: Vec<Value> = drawing.panels.iter().flat_map(|panel| data(drawing, panel)).collect();
-    let tooltip = ["series", "x", "rate", "low", "high"].map(|field| json!({ "field": field }));
+    let views: Vec<Value> = drawing.panels.iter().map(|panel| view(drawing, panel, &color)).collect();
     json!({
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
         "title": drawing.heading(),
         "data": { "values": values },
-        "facet": { "field": "panel", "type": "nominal", "sort": panels, "title": null },
         "columns": 3,
-        "resolve": { "scale": { "x": if same_axis { "shared" } else { "independent" } } },
-        "spec": {
-            "width": 220,
-            "height": 150,
-            "encoding": {
-                "x": x_axis(drawing, same_axis),
-                "color": {
-                    "field": "series", "type": "nominal", "title": null,
-                    "scale": { "domain": labels, "range": colors },
-                },
-            },
-            "layer": [
-                band("datum.steps", "step-after"),
-                band("!datum.steps", "linear"),
-                line("datum.steps", "step-after", false, &tooltip),
-                line("!datum.steps", "linear", true, &tooltip),
-            ],
-        },
+        "concat": views,
+        "resolve": { "scale": { "color": "shared" } },
     })
 }
 
-fn x_axis(drawing: &Drawing, same_axis: bool) -> Value {
-    let scale = drawing.panels.first().map(|panel| &panel.scale);
-    let kind = if scale.is_some_and(|scale| scale.logarithmic) { "log" } else { "linear" };
-    let mut axis =
-        json!({ "field": "x", "type": "quantitative", "title": drawing.axis_title, "scale": { "type": kind } });
-    if let Some(scale) = scale.filter(|_| same_axis) {
-        axis["scale"]["domain"] = json!([scale.start, scale.end]);
-        axis["axis"] = json!({ "values": scale.ticks.iter().map(|tick| tick.value).collect::<Vec<_>>() });
-        if scale.ticks.iter().any(|tick| tick.label.contains('/')) {
-            axis["axis"]["labelExpr"] = json!("datum.value == 0 ? '0' : round(255 * datum.value) + '/255'");
-        }
+fn view(drawing: &Drawing, panel: &Panel, color: &Value) -> Value {
+    let tooltip = ["series", "x", "rate", "low", "high"].map(|field| json!({ "field": field }));
+    json!({
+        "title": panel.title,
+        "width": 220,
+        "height": 150,
+        "transform": [{ "filter": { "field": "panel", "equal": panel.title } }],
+        "encoding": { "x": x_axis(drawing, &panel.scale), "color": color },
+        "layer": [
+            band("datum.steps", "step-after"),
+            band("!datum.steps", "linear"),
+            line("datum.steps", "step-after", false, &tooltip),
+            line("!datum.steps", "linear", true, &tooltip),
+        ],
+    })
+}
+
+fn x_axis(drawing: &Drawing, scale: &Scale) -> Value {
+    let kind = if scale.logarithmic { "log" } else { "linear" };
+    let ticks: Vec<f64> = scale.ticks.iter().map(|tick| tick.value).collect();
+    let mut axis = json!({
+        "field": "x", "type": "quantitative", "title": drawing.axis_title,
+        "scale": { "type": kind, "domain": [scale.start, scale.end] },
+        "axis": { "values": ticks },
+    });
+    if scale.ticks.iter().any(|tick| tick.label.contains('/')) {
+        // Halves and smaller parts of a step are exact with few decimals.
+        let expression = "datum.value == 0 ? '0' : round(1e4 * 255 * datum.value) / 1e4 + '/255'";
+        axis["axis"]["labelExpr"] = json!(expression);
     }
     axis
 }

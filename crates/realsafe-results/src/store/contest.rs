@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::record::{ADVERSARIALS, DESCRIPTION, Files, is_failure};
+use crate::record::{ADVERSARIALS, DESCRIPTION, Description, Files, is_failed_cell};
 
 /// What becomes of a new record beside a known one.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(super) enum Contest {
 /// Compares the intact files of two records. A result beats a failure; between failures the later one counts, unless
 /// stores are merged, which know nothing of when.
 pub(super) fn contest(known: &Files, new: &Files, merging: bool) -> Contest {
-    match (is_failure(known), is_failure(new)) {
+    match (is_failed_cell(known), is_failed_cell(new)) {
         (false, true) => Contest::Keep,
         (true, false) => Contest::Replace,
         (true, true) if merging || known == new => Contest::Keep,
@@ -35,11 +35,14 @@ pub(super) fn contest(known: &Files, new: &Files, merging: bool) -> Contest {
     }
 }
 
-/// The files whose contents contradict each other; final images may be missing on one side.
+/// The files whose contents contradict each other; final images may be missing on one side, and the cell be called otherwise.
 fn differences(known: &Files, new: &Files) -> Vec<String> {
     let names: BTreeSet<&String> = known.keys().chain(new.keys()).collect();
+    let described = |bytes: &Vec<u8>| Description::parse(bytes).ok();
     let contradicts = |name: &&&String| match (known.get(**name), new.get(**name)) {
-        _ if **name == DESCRIPTION => false,
+        (Some(known), Some(new)) if **name == DESCRIPTION => {
+            described(known).zip(described(new)).is_none_or(|(known, new)| !known.agrees(&new))
+        }
         (Some(known), Some(new)) => known != new,
         _ => **name != ADVERSARIALS,
     };

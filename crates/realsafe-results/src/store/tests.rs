@@ -45,7 +45,7 @@ proptest! {
         let (_directory, store) = temporary();
         let trace = distances.into_iter().map(|distance| TracePoint { sample: 3, step: 1, queries: 9, pred: 4, distance, broken: true });
         let adversarials = pixels.map(|pixels| Adversarials { shape: [3, 2, 1], pixels });
-        let record = CellRecord { outcomes, trace: trace.collect(), members: Vec::new(), zero_gradients: 0, adversarials, warnings };
+        let record = CellRecord { outcomes, trace: trace.collect(), members: Vec::new(), zero_gradients: 0, random_answers: 2, adversarials, warnings };
         let cell = cell("net", "pgd", Some("8/255"), 0..6, 0);
         prop_assert_eq!(store.put(&cell, &record).unwrap(), Put::Stored);
         prop_assert_eq!(store.put(&cell, &record).unwrap(), Put::Known);
@@ -69,15 +69,43 @@ fn a_different_result_is_reported_and_kept_aside() {
 }
 
 #[test]
+fn what_reports_tell_beside_the_samples_is_part_of_a_result() {
+    let (_directory, store) = temporary();
+    let cell = cell("net", "pgd", Some("0.3"), 0..3, 0);
+    store.put(&cell, &record_of(0, "rrb")).unwrap();
+    let conflicts = |cell: &realsafe_plan::Cell, record: CellRecord| match store.put(cell, &record).unwrap() {
+        Put::Conflicting(conflict) => conflict.files,
+        _ => Vec::new(),
+    };
+    for other in [
+        CellRecord { zero_gradients: 1, ..record_of(0, "rrb") },
+        CellRecord { random_answers: 1, ..record_of(0, "rrb") },
+        CellRecord { warnings: vec!["odd".to_owned()], ..record_of(0, "rrb") },
+    ] {
+        assert_eq!(conflicts(&cell, other), [DESCRIPTION]);
+    }
+    // Under another name, warnings have other words.
+    let renamed = realsafe_plan::Cell { experiment: "other".to_owned(), ..cell.clone() };
+    assert!(conflicts(&renamed, CellRecord { warnings: vec!["odd".to_owned()], ..record_of(0, "rrb") }).is_empty());
+}
+
+#[test]
+fn warnings_do_not_tell_where_the_store_lies() {
+    let (directory, store) = temporary();
+    let cell = cell("net", "pgd", None, 0..3, 0);
+    store.put(&cell, &record_of(0, "rrb")).unwrap();
+    fs::remove_file(store.folder(&cell.key).join("samples.csv")).unwrap();
+    assert_eq!(store.get(&cell.key).unwrap(), None);
+    let [warning] = store.warnings().try_into().unwrap();
+    assert!(!warning.contains(directory.path().to_str().unwrap()), "{warning}");
+    assert!(warning.starts_with(&format!("cells/{}/{}: damaged", &cell.key.as_str()[..2], cell.key)), "{warning}");
+}
+
+#[test]
 fn final_images_can_be_added_later() {
     let (_directory, store) = temporary();
     let cell = cell("net", "pgd", Some("0.3"), 0..3, 0);
-    let with = |value| CellRecord {
-        members: Vec::new(),
-        zero_gradients: 0,
-        adversarials: images(value),
-        ..record_of(0, "rrb")
-    };
+    let with = |value| CellRecord { adversarials: images(value), ..record_of(0, "rrb") };
     store.put(&cell, &record_of(0, "rrb")).unwrap();
     assert_eq!(store.put(&cell, &with(0.5)).unwrap(), Put::Stored);
     assert_eq!(store.put(&cell, &record_of(0, "rrb")).unwrap(), Put::Known);

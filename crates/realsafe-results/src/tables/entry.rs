@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use realsafe_plan::Number;
 
-use super::group::{Group, Judged, Rate, Subject};
-use crate::Shares;
+use super::group::{Group, Subject};
+use super::judged::Judged;
+use super::rate::Rate;
+use super::row::About;
+use crate::grouping::grouped;
 use crate::statistics::mean;
-
-/// The attack of worst-case rows: a sample is broken when any attack breaks it.
-pub const WORST_CASE: &str = "worst-case";
+use crate::{Shares, Spent};
 
 /// How an attacker fares among some samples.
 pub(crate) struct Successes {
@@ -30,22 +31,25 @@ pub(crate) struct Entry {
     pub(crate) seed: u64,
     pub(crate) judged: Vec<Judged>,
     pub(crate) is_certificate: bool,
+    /// Whether distances are what is measured.
+    pub(crate) minimises_distance: bool,
+    pub(crate) samples_expected: u64,
     pub(crate) cells: u64,
     pub(crate) cells_expected: u64,
     pub(crate) warnings: Vec<String>,
 }
 
 /// The entries of one experiment: each attack at each eps in plan order, then the worst cases. `radii` gives the eps
-/// list of a group that minimises the distance.
+/// list of a group that minimises the distance, of which it is judged at those that it reaches.
 pub(crate) fn entries(groups: &[Group], radii: impl Fn(&Subject) -> Vec<Number>) -> Vec<Entry> {
     let mut entries = Vec::new();
     for (index, group) in groups.iter().enumerate() {
         let radii = match &group.eps {
             Some(eps) => vec![Some(eps.clone())],
-            None => {
-                let listed = radii(&group.subject);
-                if listed.is_empty() { vec![None] } else { listed.into_iter().map(Some).collect() }
-            }
+            None => match radii(&group.subject) {
+                listed if listed.is_empty() => vec![None],
+                listed => listed.into_iter().filter(|eps| group.reaches(eps.value())).map(Some).collect(),
+            },
         };
         entries.extend(radii.into_iter().map(|eps| Entry {
             group: Some(index),
@@ -54,6 +58,8 @@ pub(crate) fn entries(groups: &[Group], radii: impl Fn(&Subject) -> Vec<Number>)
             eps,
             seed: group.seed,
             is_certificate: group.is_certificate,
+            minimises_distance: group.eps.is_none(),
+            samples_expected: group.samples_expected,
             cells: group.cells,
             cells_expected: group.cells_expected,
             warnings: group.warnings.clone(),
@@ -66,42 +72,30 @@ pub(crate) fn entries(groups: &[Group], radii: impl Fn(&Subject) -> Vec<Number>)
 
 /// One entry per defended model, threat model, eps and seed: the union over its attacks, sample by sample.
 fn worst_cases(entries: &[Entry]) -> Vec<Entry> {
-    let mut worst: Vec<Entry> = Vec::new();
-    let mut places = BTreeMap::new();
-    let mut rows: Vec<BTreeMap<u32, Judged>> = Vec::new();
-    for entry in entries.iter().filter(|entry| entry.is_attack()) {
-        let Subject { model, defense, threat, .. } = &entry.subject;
-        let eps = entry.eps.as_ref().map(|eps| eps.text());
-        let place = *places.entry((model, defense, threat, eps, entry.seed)).or_insert(worst.len());
-        if place == worst.len() {
-            let subject = Subject { attack: WORST_CASE.to_owned(), ..entry.subject.clone() };
-            let (cells, cells_expected, warnings) = (0, 0, Vec::new());
-            let (eps, seed, judged) = (entry.eps.clone(), entry.seed, Vec::new());
-            let is_certificate = false;
-            worst.push(Entry {
-                group: None,
-                subject,
-                eps,
-                seed,
-                judged,
-                is_certificate,
-                cells,
-                cells_expected,
-                warnings,
-            });
-            rows.push(BTreeMap::new());
-        }
-        worst[place].cells += entry.cells;
-        worst[place].cells_expected += entry.cells_expected;
-        for judged in &entry.judged {
+    let victim = |entry: &&Entry| (entry.subject.worst_case().about(entry.eps.as_ref()), entry.seed);
+    let attacks = entries.iter().filter(|entry| entry.is_attack());
+    let worst = grouped(attacks, victim).into_iter().map(|(_, attacks)| {
+        let mut rows: BTreeMap<u32, Judged> = BTreeMap::new();
+        for judged in attacks.iter().flat_map(|attack| &attack.judged) {
             let union = |known: &mut Judged| *known = worse(known, judged);
-            rows[place].entry(judged.sample).and_modify(union).or_insert_with(|| judged.clone());
+            rows.entry(judged.sample).and_modify(union).or_insert_with(|| judged.clone());
         }
-    }
-    for (entry, rows) in worst.iter_mut().zip(rows) {
-        entry.judged = rows.into_values().collect();
-    }
-    worst
+        let sum = |of: fn(&Entry) -> u64| attacks.iter().map(|attack| of(attack)).sum();
+        Entry {
+            group: None,
+            subject: attacks[0].subject.worst_case(),
+            eps: attacks[0].eps.clone(),
+            seed: attacks[0].seed,
+            judged: rows.into_values().collect(),
+            is_certificate: false,
+            minimises_distance: attacks.iter().all(|attack| attack.minimises_distance),
+            samples_expected: attacks.iter().map(|attack| attack.samples_expected).max().unwrap_or(0),
+            cells: sum(|attack| attack.cells),
+            cells_expected: sum(|attack| attack.cells_expected),
+            warnings: Vec::new(),
+        }
+    });
+    worst.collect()
 }
 
 /// The better of two attacks on one sample, at the price of both.
@@ -128,9 +122,7 @@ fn worse(a: &Judged, b: &Judged) -> Judged {
         broken,
         pred,
         distance: a.distance.min(b.distance),
-        queries: a.queries + b.queries,
-        forwards: a.forwards + b.forwards,
-        backwards: a.backwards + b.backwards,
+        spent: a.spent.zip(b.spent).map(|(a, b)| a.plus(b)),
         ..a.clone()
     }
 }
@@ -161,18 +153,29 @@ impl Entry {
         }
     }
 
+    /// What a row about it begins with.
+    pub(crate) fn about(&self) -> About {
+        self.subject.about(self.eps.as_ref())
+    }
+
     /// Whether all cells are there.
     pub(crate) const fn is_complete(&self) -> bool {
         self.cells == self.cells_expected
     }
 
-    /// The distances of all samples without errors.
-    pub(crate) fn distances(&self) -> Vec<f64> {
-        self.judged.iter().filter(|judged| judged.broken.is_some()).map(|judged| judged.distance).collect()
+    /// The distances of all samples in the unit of the threat model; after errors, what is to be taken for them.
+    pub(crate) fn distances(&self, of_errors: f64) -> Vec<f64> {
+        self.judged.iter().map(|judged| judged.distance_or(of_errors)).collect()
     }
 
-    /// Mean of something over all samples.
-    pub(crate) fn mean(&self, of: impl Fn(&Judged) -> u64) -> Option<f64> {
-        mean(&self.judged.iter().map(|judged| of(judged) as f64).collect::<Vec<_>>())
+    /// Samples whose cell failed, so that nobody knows what was spent on them.
+    pub(crate) fn failed(&self) -> u64 {
+        self.judged.iter().filter(|judged| judged.spent.is_none()).count() as u64
+    }
+
+    /// Mean of something that was spent, over the samples of which that is known.
+    pub(crate) fn mean_spent(&self, of: impl Fn(Spent) -> u64) -> Option<f64> {
+        let known = self.judged.iter().filter_map(|judged| judged.spent);
+        mean(&known.map(|spent| of(spent) as f64).collect::<Vec<_>>())
     }
 }

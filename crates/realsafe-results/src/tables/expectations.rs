@@ -3,23 +3,28 @@
 //! A published value has one row, an ordering one per eps. Verdicts:
 //!
 //! - `pass`: within the stated tolerance; the ordering holds.
-//! - `within-error`: outside the tolerance, but within two standard errors, from our number of samples and the published
-//!   one where it is known; for distances and queries, within the 95 % interval of ours.
+//! - `within-error`: outside the tolerance, but chance explains it at 95 %: of rates, by the score test, from our number of
+//!   samples and the published one where it is known; for distances and queries, within the 95 % interval of ours.
 //! - `unclear`: the ordering is violated, but not significantly at 95 % on the same samples.
 //! - `fail`: neither.
+//! - `undefined`: there is nothing to take the mean of, as for the queries of successes where none of the samples is broken.
 //! - `missing`: the cells are not all there.
 //!
-//! Without a seed, values are means over all seeds. Samples that ended in errors are counted both ways, and the worse
-//! verdict stands; the measured value is empty then.
+//! Without a seed, values are means over all seeds. Samples that ended in errors are counted both ways, as broken and as robust,
+//! as near as can be and infinitely far, and the worse verdict stands; the measured value is empty then, unless they do not matter.
+//! Queries are those of the samples whose cells did not fail. The column `errors` says how many ended in an error.
 
-use std::collections::BTreeMap;
+mod measured;
+mod orders;
 
-use realsafe_plan::{Aim, Claim, Expectation, Experiment, Metric, Number, Relation, Selector};
+use realsafe_plan::{Aim, Claim, Expectation, Experiment, Metric, Number, Selector};
 use serde::Serialize;
 
-use super::entry::{Entry, WORST_CASE};
-use super::group::{Judged, Rate};
-use crate::statistics::{Paired, QUANTILE, deviation, mean, mean_error, median, median_interval, rate_error};
+use self::measured::Measured;
+use self::orders::{Order, order_row};
+use super::entry::Entry;
+use super::group::WORST_CASE;
+use super::judged::Judged;
 
 /// How a measurement compares with what was expected, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -33,11 +38,17 @@ pub enum Verdict {
     Unclear,
     /// Not as expected.
     Fail,
+    /// Measured on nothing.
+    Undefined,
     /// Not measured.
     Missing,
 }
 
 impl Verdict {
+    /// Every verdict.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Pass, Self::WithinError, Self::Unclear, Self::Fail, Self::Undefined, Self::Missing];
+
     /// The word that reports use.
     pub const fn name(self) -> &'static str {
         match self {
@@ -45,6 +56,7 @@ impl Verdict {
             Self::WithinError => "within-error",
             Self::Unclear => "unclear",
             Self::Fail => "fail",
+            Self::Undefined => "undefined",
             Self::Missing => "missing",
         }
     }
@@ -85,6 +97,8 @@ pub struct ExpectationRow {
     pub high: Option<f64>,
     /// Measured minus published.
     pub difference: Option<f64>,
+    /// Samples that ended in an error, over all seeds.
+    pub errors: Option<u64>,
     /// How they compare.
     pub verdict: Option<Verdict>,
     /// Where it is published.
@@ -103,8 +117,10 @@ pub(crate) fn expectation_rows(experiment: &Experiment, entries: &[Entry]) -> Ve
         };
         match claim {
             Claim::Value { value, tolerance, samples } => {
-                let measured = Measured::of(&select(entries, selector), *metric);
-                vec![value_row(blank, *value, *tolerance, *samples, measured.as_ref())]
+                let selected = select(entries, selector);
+                let measured = Measured::of(&selected, *metric);
+                let blank = ExpectationRow { errors: errors(&selected, *metric), ..blank };
+                vec![value_row(blank, *value, *tolerance, *samples, measured)]
             }
             Claim::Order { relation, other, from_eps, factor, margin } => {
                 let blank = ExpectationRow { claim: relation.name().to_owned(), tolerance: *margin, ..blank };
@@ -175,96 +191,14 @@ fn radii(experiment: &Experiment, selector: &Selector, metric: Metric, from: Opt
     if radii.is_empty() { vec![None] } else { radii }
 }
 
-/// How often a sample counts for a rate; none after an error. The outer option leaves out samples that the rate is not
-/// about.
-#[expect(clippy::option_option, reason = "an error is not the same as a sample that the rate is not about")]
-fn answer(judged: &Judged, metric: Metric) -> Option<Option<f64>> {
-    match metric {
-        Metric::CleanAccuracy => Some(judged.clean_share()),
-        Metric::RobustAccuracy | Metric::CertifiedAccuracy => Some(judged.robust_share()),
-        Metric::SuccessRate => {
-            (judged.clean_answer() != Some(false)).then(|| judged.robust_share().map(|share| 1.0 - share))
-        }
-        Metric::MedianDistance | Metric::MeanQueries | Metric::MeanQueriesOfSuccesses => None,
-    }
-}
-
-/// The queries of a sample; none where they do not count.
-fn queries(judged: &Judged, metric: Metric) -> Option<f64> {
-    let success = judged.broken == Some(true) && judged.clean_answer() == Some(true);
-    (success || metric == Metric::MeanQueries).then_some(judged.queries as f64)
-}
-
-/// A quantity over all seeds.
-struct Measured {
-    /// With all errors counting against, and for.
-    bounds: (f64, f64),
-    low: f64,
-    high: f64,
-    /// The standard error of a rate.
-    error: Option<f64>,
-}
-
-impl Measured {
-    /// None unless all cells are there.
-    fn of(entries: &[&Entry], metric: Metric) -> Option<Self> {
-        let seeds = entries.iter().map(|entry| Self::of_seed(entry, metric)).collect::<Option<Vec<Self>>>()?;
-        let average = |of: fn(&Self) -> f64| mean(&seeds.iter().map(of).collect::<Vec<_>>());
-        let bounds = (average(|seed| seed.bounds.0)?, average(|seed| seed.bounds.1)?);
-        let spread = deviation(&seeds.iter().map(|seed| seed.bounds.0).collect::<Vec<_>>()).unwrap_or(0.0);
-        // The images are the same for all seeds, so that their share of the error does not shrink.
-        let errors = seeds.iter().map(|seed| seed.error).collect::<Option<Vec<f64>>>();
-        let error = errors.and_then(|errors| Some(mean(&errors)?.hypot(spread / (seeds.len() as f64).sqrt())));
-        Some(Self { bounds, low: average(|seed| seed.low)?, high: average(|seed| seed.high)?, error })
-    }
-
-    fn of_seed(entry: &Entry, metric: Metric) -> Option<Self> {
-        if !entry.is_complete() {
-            return None;
-        }
-        if metric == Metric::MedianDistance {
-            let distances = entry.distances();
-            let ((low, high), middle) = (median_interval(&distances)?, median(&distances)?);
-            return Some(Self { bounds: (middle, middle), low, high, error: None });
-        }
-        if matches!(metric, Metric::MeanQueries | Metric::MeanQueriesOfSuccesses) {
-            let queries: Vec<f64> = entry.judged.iter().filter_map(|judged| queries(judged, metric)).collect();
-            let (middle, half) = (mean(&queries)?, QUANTILE * mean_error(&queries).unwrap_or(f64::INFINITY));
-            return Some(Self { bounds: (middle, middle), low: middle - half, high: middle + half, error: None });
-        }
-        let rate = Rate::of_shares(entry.judged.iter().filter_map(|judged| answer(judged, metric)));
-        let (bounds, (low, high)) = (rate.bounds()?, rate.interval()?);
-        Some(Self { bounds, low, high, error: Some(rate_error(f64::midpoint(bounds.0, bounds.1), rate.total)) })
-    }
-
-    /// The same, multiplied by a factor that is 1 for rates.
-    fn scaled(self, factor: f64) -> Self {
-        let Self { bounds, low, high, error } = self;
-        Self { bounds: (factor * bounds.0, factor * bounds.1), low: factor * low, high: factor * high, error }
-    }
-
-    /// The value, unless errors leave it open.
-    fn value(&self) -> Option<f64> {
-        (self.bounds.0 == self.bounds.1).then_some(self.bounds.0)
-    }
-
-    /// Judges the measurement, if this is its value, against a published one.
-    fn verdict(&self, value: f64, published: f64, tolerance: f64, samples: Option<u64>) -> Verdict {
-        let distance = (value - published).abs();
-        let explained = match self.error {
-            Some(ours) => {
-                let theirs = samples.map_or(0.0, |samples| rate_error(published, samples));
-                distance <= 2.0 * ours.hypot(theirs)
-            }
-            None => (self.low..=self.high).contains(&published),
-        };
-        // Decimal fractions are not exact in binary: 0.893 - 0.873 exceeds 0.02 by a rounding error.
-        match distance <= tolerance + 1e-12 {
-            true => Verdict::Pass,
-            false if explained => Verdict::WithinError,
-            false => Verdict::Fail,
-        }
-    }
+/// How many samples ended in an error, or gave no clean prediction where that counts; none where nothing is there.
+fn errors(entries: &[&Entry], metric: Metric) -> Option<u64> {
+    let is_error = |judged: &&Judged| match metric {
+        Metric::CleanAccuracy => judged.clean_pred.is_none(),
+        _ => judged.broken.is_none(),
+    };
+    let count = |entry: &&Entry| entry.judged.iter().filter(is_error).count() as u64;
+    (!entries.is_empty()).then(|| entries.iter().map(count).sum())
 }
 
 fn value_row(
@@ -272,117 +206,21 @@ fn value_row(
     published: f64,
     tolerance: f64,
     samples: Option<u64>,
-    measured: Option<&Measured>,
+    measured: Result<Measured, Verdict>,
 ) -> ExpectationRow {
-    let ends = measured.map(|measured| {
-        [measured.bounds.0, measured.bounds.1].map(|value| measured.verdict(value, published, tolerance, samples))
-    });
-    let value = measured.and_then(Measured::value);
+    let blank = ExpectationRow { claim: "value".to_owned(), published: Some(published), tolerance, ..blank };
+    let measured = match measured {
+        Ok(measured) => measured,
+        Err(verdict) => return ExpectationRow { verdict: Some(verdict), ..blank },
+    };
+    let value = measured.value();
     ExpectationRow {
-        claim: "value".to_owned(),
-        published: Some(published),
-        tolerance,
         measured: value,
-        low: measured.map(|measured| measured.low),
-        high: measured.map(|measured| measured.high),
+        low: Some(measured.low()),
+        high: Some(measured.high()),
         difference: value.map(|value| value - published),
-        verdict: Some(ends.map_or(Verdict::Missing, |[a, b]| a.max(b))),
+        verdict: Some(measured.verdict(published, tolerance, samples)),
         ..blank
-    }
-}
-
-/// What an ordering says of two quantities.
-#[derive(Clone, Copy)]
-struct Order {
-    relation: Relation,
-    /// What the other one is multiplied by.
-    factor: f64,
-    margin: f64,
-    metric: Metric,
-}
-
-fn order_row(blank: ExpectationRow, selectors: [&Selector; 2], order: Order, entries: &[Entry]) -> ExpectationRow {
-    let Order { relation, factor, margin, metric } = order;
-    let selected = selectors.map(|selector| select(entries, selector));
-    let measured =
-        [Measured::of(&selected[0], metric), Measured::of(&selected[1], metric).map(|other| other.scaled(factor))];
-    let [eps, other] = [selectors[0], selectors[1]].map(about);
-    let seed = other.seed.map(|seed| seed.to_string()).unwrap_or_default();
-    let parts = [other.model, other.defense, other.attack, other.threat, other.eps, seed];
-    let blank = ExpectationRow {
-        eps: eps.eps,
-        other: [if factor == 1.0 { String::new() } else { format!("{factor} ×") }]
-            .into_iter()
-            .chain(parts)
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>()
-            .join(" "),
-        ..blank
-    };
-    let [Some(own), Some(other)] = &measured else {
-        return ExpectationRow { verdict: Some(Verdict::Missing), ..blank };
-    };
-    let (larger, smaller) = match relation {
-        Relation::Above => ((own, &selected[0], 1.0), (other, &selected[1], factor)),
-        Relation::Below => ((other, &selected[1], factor), (own, &selected[0], 1.0)),
-    };
-    let verdict = if larger.0.bounds.0 - smaller.0.bounds.1 >= margin - 1e-12 {
-        Verdict::Pass
-    } else if is_significantly_below((larger.1, larger.2), (smaller.1, smaller.2), margin, metric) {
-        Verdict::Fail
-    } else {
-        Verdict::Unclear
-    };
-    ExpectationRow {
-        published: other.value(),
-        measured: own.value(),
-        low: Some(own.low),
-        high: Some(own.high),
-        difference: own.value().zip(other.value()).map(|(own, other)| own - other),
-        verdict: Some(verdict),
-        ..blank
-    }
-}
-
-/// Whether the quantity of `larger` minus that of `smaller`, each times its factor, falls short of a margin on the same
-/// samples by more than chance explains. Medians are compared by the signs of the differences, means by their standard error.
-fn is_significantly_below(larger: (&[&Entry], f64), smaller: (&[&Entry], f64), margin: f64, metric: Metric) -> bool {
-    let seeds = larger.0.len().max(1);
-    let mut paired = Paired::default();
-    let mut differences = Vec::new();
-    for (first_entry, second_entry) in larger.0.iter().zip(smaller.0) {
-        let partners: BTreeMap<u32, &Judged> =
-            second_entry.judged.iter().map(|judged| (judged.sample, judged)).collect();
-        for first in &first_entry.judged {
-            let Some(second) = partners.get(&first.sample) else {
-                continue;
-            };
-            match metric {
-                Metric::MedianDistance => {
-                    let difference = larger.1 * first.distance - smaller.1 * second.distance;
-                    paired.add(f64::from(u8::from(difference > margin)), f64::from(u8::from(difference < margin)));
-                }
-                Metric::MeanQueries | Metric::MeanQueriesOfSuccesses => {
-                    if let (Some(first), Some(second)) = (queries(first, metric), queries(second, metric)) {
-                        differences.push(larger.1 * first - smaller.1 * second);
-                    }
-                }
-                _ => {
-                    if let (Some(Some(first)), Some(Some(second))) = (answer(first, metric), answer(second, metric)) {
-                        paired.add(first, second);
-                    }
-                }
-            }
-        }
-    }
-    match metric {
-        Metric::MeanQueries | Metric::MeanQueriesOfSuccesses => {
-            // The images are the same for all seeds, so that their share of the error does not shrink.
-            let error = mean_error(&differences).map(|error| error * (seeds as f64).sqrt());
-            mean(&differences).zip(error).is_some_and(|(mean, error)| margin - mean > QUANTILE * error)
-        }
-        Metric::MedianDistance => paired.divided(seeds as u64).significantly_below(0.0),
-        _ => paired.divided(seeds as u64).significantly_below(margin),
     }
 }
 

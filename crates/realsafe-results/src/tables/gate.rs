@@ -12,8 +12,9 @@
 //! - `one-step-wins`: an attack of one gradient breaks more samples than one of several at the same radius.
 //! - `zero-gradients`: of the samples that a gradient was taken of, the first one was zero or not a number for more
 //!   than 1 %.
-//! - `random-answers`: an adversarial was not verified, because the defended model answered the same image otherwise
-//!   (`disputed` samples): it draws random numbers without saying so, or its answers hang by rounding.
+//! - `random-answers`: the defended model, which does not say that it draws random numbers, answered an image otherwise when it
+//!   was asked again: other logits for a clean image, to the last bit, or another prediction for an adversarial (`disputed`
+//!   samples). It draws after all, or its answers hang by rounding.
 //! - `black-box-member-wins`: in a chain, the members without gradients after the last one with gradients break more
 //!   than 0.2 points of all samples beyond what was broken before them (a warning of AutoAttack about Square; Croce,
 //!   Hein 2020, arXiv:2003.01690).
@@ -22,15 +23,22 @@
 //!
 //! Of attacks on each other, "more" and "fewer" mean by more than one point of robust accuracy and by more than two standard errors of the
 //! difference on the same samples. Samples that ended in an error are left out; `unbounded` counts them as broken.
+//!
+//! What an experiment gives no occasion for is told as not checked.
+
+mod check;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use realsafe_plan::{Access, Norm, Number};
-use serde::Serialize;
 
+pub use self::check::{Check, Suspicion};
 use super::entry::Entry;
-use super::group::{Group, Judged, Rate};
+use super::group::Group;
+use super::judged::Judged;
+use super::rate::Rate;
 use crate::statistics::Paired;
+use crate::text::percent;
 use crate::{Outcome, Status, TracePoint};
 
 /// The difference, and the share of samples, that must be exceeded.
@@ -42,86 +50,74 @@ const ERRORS: f64 = 2.0;
 /// Decimal fractions are not exact in binary: a point is not more than a point.
 const ROUNDING: f64 = 1e-12;
 
-/// What makes a result suspect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Check {
-    /// Samples stay robust at any distance.
-    Unbounded,
-    /// Attacks without gradients break more.
-    BlackBoxWins,
-    /// Earlier iterates break more.
-    MoreIterationsHurt,
-    /// An attack of one step breaks more.
-    OneStepWins,
-    /// First gradients are zero or not a number.
-    ZeroGradients,
-    /// The same image gets different answers.
-    RandomAnswers,
-    /// Members of a chain without gradients break what those with gradients left.
-    BlackBoxMemberWins,
-    /// What is proven does not hold.
-    CertificateBroken,
+/// What a check says of a result.
+enum Finding {
+    /// Nothing: there is no occasion for it.
+    Unchecked,
+    /// It is passed.
+    Passed,
+    /// It is not, with what was measured, in words.
+    Suspect(String),
 }
 
-impl Check {
-    /// The word that reports use.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Unbounded => "unbounded",
-            Self::BlackBoxWins => "black-box-wins",
-            Self::MoreIterationsHurt => "more-iterations-hurt",
-            Self::OneStepWins => "one-step-wins",
-            Self::ZeroGradients => "zero-gradients",
-            Self::RandomAnswers => "random-answers",
-            Self::BlackBoxMemberWins => "black-box-member-wins",
-            Self::CertificateBroken => "certificate-broken",
-        }
-    }
-
-    /// Whether an attack that minimises the distance passes it or not radius by radius, and not as a whole.
-    pub(crate) const fn is_about_a_radius(self) -> bool {
-        !matches!(self, Self::Unbounded | Self::ZeroGradients | Self::RandomAnswers | Self::CertificateBroken)
+impl Finding {
+    /// Of a check that was made.
+    fn of(evidence: Option<String>) -> Self {
+        evidence.map_or(Self::Passed, Self::Suspect)
     }
 }
 
-/// Why a result is suspect.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Suspicion {
-    /// The check that it does not pass.
-    pub check: Check,
-    /// What was measured, in words.
-    pub evidence: String,
+/// What the gate says of an experiment.
+pub(crate) struct Verdicts {
+    /// The suspicions about each entry.
+    pub(crate) suspicions: Vec<Vec<Suspicion>>,
+    /// The checks that its attacks give no occasion for, and could.
+    pub(crate) unchecked: Vec<Check>,
 }
 
-/// The suspicions about each entry; `values` is how many values an image has.
-pub(crate) fn suspicions(groups: &[Group], entries: &[Entry], values: usize) -> Vec<Vec<Suspicion>> {
-    let of_entry = |entry: &Entry| {
-        let Some(group) = entry.group.map(|index| &groups[index]) else {
-            return Vec::new();
-        };
-        if group.is_certificate {
-            let evidence = certificate_broken(group, groups);
-            return Vec::from_iter(evidence.map(|evidence| Suspicion { check: Check::CertificateBroken, evidence }));
-        }
-        let rivals: Vec<(&Group, &Entry)> = entries
-            .iter()
-            .filter(|other| other.is_attack())
-            .filter_map(|other| Some((&groups[other.group?], other)))
-            .filter(|(_, other)| is_comparable(entry, other))
-            .collect();
-        let checks = [
-            (Check::Unbounded, unbounded(group, entry, values)),
-            (Check::BlackBoxWins, black_box_wins(group, &rivals)),
-            (Check::MoreIterationsHurt, more_iterations_hurt(group)),
-            (Check::OneStepWins, one_step_wins(group, entry, &rivals)),
-            (Check::ZeroGradients, zero_gradients(group)),
-            (Check::RandomAnswers, random_answers(group)),
-            (Check::BlackBoxMemberWins, black_box_member_wins(group)),
-        ];
-        checks.into_iter().filter_map(|(check, evidence)| Some(Suspicion { check, evidence: evidence? })).collect()
+/// Looks at all entries; `values` is how many values an image has.
+pub(crate) fn judge(groups: &[Group], entries: &[Entry], values: usize) -> Verdicts {
+    let mut made = BTreeSet::new();
+    let suspicions = entries.iter().map(|entry| {
+        let found = findings(entry, groups, entries, values).into_iter().filter_map(|(check, finding)| {
+            if !matches!(finding, Finding::Unchecked) {
+                made.insert(check);
+            }
+            let Finding::Suspect(evidence) = finding else { return None };
+            Some(Suspicion { check, evidence })
+        });
+        found.collect()
+    });
+    let suspicions = suspicions.collect();
+    // Where nothing is attacked, or nothing there yet, there is nothing to check.
+    let is_attacked = entries.iter().any(|entry| entry.is_attack() && !entry.judged.is_empty());
+    let unchecked =
+        Check::ALL.into_iter().filter(|check| is_attacked && check.needs().is_some() && !made.contains(check));
+    Verdicts { suspicions, unchecked: unchecked.collect() }
+}
+
+fn findings(entry: &Entry, groups: &[Group], entries: &[Entry], values: usize) -> Vec<(Check, Finding)> {
+    let Some(group) = entry.group.map(|index| &groups[index]) else {
+        return Vec::new();
     };
-    entries.iter().map(of_entry).collect()
+    if group.is_certificate {
+        return vec![(Check::CertificateBroken, Finding::of(certificate_broken(group, groups)))];
+    }
+    let rivals: Vec<(&Group, &Entry)> = entries
+        .iter()
+        .filter(|other| other.is_attack())
+        .filter_map(|other| Some((&groups[other.group?], other)))
+        .filter(|(_, other)| is_comparable(entry, other))
+        .collect();
+    vec![
+        (Check::Unbounded, unbounded(group, entry, values)),
+        (Check::BlackBoxWins, black_box_wins(group, &rivals)),
+        (Check::MoreIterationsHurt, more_iterations_hurt(group)),
+        (Check::OneStepWins, one_step_wins(group, entry, &rivals)),
+        (Check::ZeroGradients, Finding::of(zero_gradients(group))),
+        (Check::RandomAnswers, Finding::of(random_answers(group))),
+        (Check::BlackBoxMemberWins, Finding::of(black_box_member_wins(group))),
+    ]
 }
 
 fn is_comparable(entry: &Entry, other: &Entry) -> bool {
@@ -129,53 +125,60 @@ fn is_comparable(entry: &Entry, other: &Entry) -> bool {
     entry.seed == other.seed && eps(entry) == eps(other) && entry.subject.same_victim(&other.subject)
 }
 
-fn unbounded(group: &Group, entry: &Entry, values: usize) -> Option<String> {
+fn unbounded(group: &Group, entry: &Entry, values: usize) -> Finding {
     let whole_box = match group.subject.norm {
         Norm::Linf => 1.0,
         Norm::L2 => (values as f64).sqrt(),
         Norm::L1 | Norm::L0 => values as f64,
     };
     if group.largest_radius() < whole_box {
-        return None;
+        return Finding::Unchecked;
     }
     let rate = match &group.eps {
-        Some(_) => Rate::of_shares(entry.judged.iter().map(Judged::robust_share)),
+        Some(_) => entry.robust_accuracy(),
         None => Rate::of_shares(group.judge(f64::MAX).iter().map(Judged::robust_share)),
     };
-    let (robust, _) = rate.bounds().filter(|(robust, _)| *robust > POINT)?;
-    Some(format!("{} stay robust although any image may be chosen", percent(robust)))
+    let robust = rate.bounds().map(|(robust, _)| robust).filter(|robust| *robust > POINT);
+    Finding::of(robust.map(|robust| format!("{} stay robust although any image may be chosen", percent(robust, 1))))
 }
 
-fn black_box_wins(group: &Group, rivals: &[(&Group, &Entry)]) -> Option<String> {
-    if group.access != Access::Gradients {
-        return None;
-    }
+fn black_box_wins(group: &Group, rivals: &[(&Group, &Entry)]) -> Finding {
     let robust = |entry: &Entry| entry.robust_accuracy().bounds().map_or(1.0, |(low, high)| f64::midpoint(low, high));
     let with_gradients = rivals.iter().filter(|(rival, _)| rival.access == Access::Gradients);
-    let (_, best) = with_gradients.min_by(|(_, a), (_, b)| robust(a).total_cmp(&robust(b)))?;
-    let without = rivals.iter().filter(|(rival, _)| rival.access != Access::Gradients);
-    let (paired, (_, winner)) =
-        without.filter_map(|rival| Some((exceeds(best, rival.1)?, rival))).max_by(|(a, _), (b, _)| larger(a, b))?;
-    let difference = describe(&paired);
-    Some(format!(
-        "{} breaks more without gradients than {}, the best with them: {difference}",
-        winner.subject.attack, best.subject.attack
-    ))
+    let best = with_gradients.min_by(|(_, a), (_, b)| robust(a).total_cmp(&robust(b)));
+    let without = || rivals.iter().filter(|(rival, _)| rival.access != Access::Gradients);
+    let Some((_, best)) = best.filter(|_| group.access == Access::Gradients && without().next().is_some()) else {
+        return Finding::Unchecked;
+    };
+    let winner =
+        without().filter_map(|rival| Some((exceeds(best, rival.1)?, rival))).max_by(|(a, _), (b, _)| larger(a, b));
+    Finding::of(winner.map(|(paired, (_, winner))| {
+        let difference = describe(&paired);
+        format!(
+            "{} breaks more without gradients than {}, the best with them: {difference}",
+            winner.subject.attack, best.subject.attack
+        )
+    }))
 }
 
-fn one_step_wins(group: &Group, entry: &Entry, rivals: &[(&Group, &Entry)]) -> Option<String> {
-    if group.access != Access::Gradients || group.gradients < 2 || group.eps.is_none() {
-        return None;
+fn one_step_wins(group: &Group, entry: &Entry, rivals: &[(&Group, &Entry)]) -> Finding {
+    let single = || rivals.iter().filter(|(rival, _)| rival.access == Access::Gradients && rival.gradients == 1);
+    let has_several = group.access == Access::Gradients && group.gradients > 1 && group.eps.is_some();
+    if !has_several || single().next().is_none() {
+        return Finding::Unchecked;
     }
-    let single = rivals.iter().filter(|(rival, _)| rival.access == Access::Gradients && rival.gradients == 1);
-    let (paired, (_, winner)) =
-        single.filter_map(|rival| Some((exceeds(entry, rival.1)?, rival))).max_by(|(a, _), (b, _)| larger(a, b))?;
-    Some(format!("{} breaks more in one step: {}", winner.subject.attack, describe(&paired)))
+    let winner =
+        single().filter_map(|rival| Some((exceeds(entry, rival.1)?, rival))).max_by(|(a, _), (b, _)| larger(a, b));
+    Finding::of(winner.map(|(paired, (_, winner))| {
+        format!("{} breaks more in one step: {}", winner.subject.attack, describe(&paired))
+    }))
 }
 
-fn more_iterations_hurt(group: &Group) -> Option<String> {
-    let single = group.restarts == 1 && group.members.is_empty();
-    let eps = group.eps.as_ref().filter(|_| single && group.access == Access::Gradients)?;
+fn more_iterations_hurt(group: &Group) -> Finding {
+    let single = group.restarts == 1 && group.members.is_empty() && group.access == Access::Gradients;
+    let Some(eps) = group.eps.as_ref().filter(|_| single && group.recorded_steps > 1) else {
+        return Finding::Unchecked;
+    };
     let mut points: BTreeMap<u32, BTreeMap<u32, &TracePoint>> = BTreeMap::new();
     for point in &group.trace {
         points.entry(point.sample).or_default().insert(point.step, point);
@@ -195,11 +198,13 @@ fn more_iterations_hurt(group: &Group) -> Option<String> {
         robust.collect()
     };
     let steps: BTreeSet<u32> = group.trace.iter().map(|point| point.step).collect();
-    let last = *steps.last()?;
+    let Some(last) = steps.last().copied() else { return Finding::Passed };
     let end = robust_at(last);
     let compared = steps.into_iter().filter_map(|step| Some((surpasses(&end, &robust_at(step))?, step)));
-    let (paired, step) = compared.max_by(|(a, _), (b, _)| larger(a, b))?;
-    Some(format!("the iterates of step {step} break more than those of step {last}: {}", describe(&paired)))
+    let worst = compared.max_by(|(a, _), (b, _)| larger(a, b));
+    Finding::of(worst.map(|(paired, step)| {
+        format!("the iterates of step {step} break more than those of step {last}: {}", describe(&paired))
+    }))
 }
 
 fn zero_gradients(group: &Group) -> Option<String> {
@@ -207,15 +212,20 @@ fn zero_gradients(group: &Group) -> Option<String> {
     let (zero, all) = (group.zero_gradients, group.outcomes.iter().filter(took_one).count() as u64);
     let share = zero as f64 / all.max(1) as f64;
     (share > POINT + ROUNDING).then(|| {
-        format!("the first gradient was zero or not a number for {zero} of {all} samples ({})", percent(share))
+        format!("the first gradient was zero or not a number for {zero} of {all} samples ({})", percent(share, 1))
     })
 }
 
 fn random_answers(group: &Group) -> Option<String> {
     let disputed = group.outcomes.iter().filter(|outcome| outcome.status == Status::Disputed).count();
     let all = group.outcomes.len();
-    (disputed > 0)
-        .then(|| format!("the adversarials of {disputed} of {all} samples got another answer when they were verified"))
+    if disputed > 0 {
+        return Some(format!(
+            "the adversarials of {disputed} of {all} samples got another answer when they were verified"
+        ));
+    }
+    let otherwise = group.random_answers;
+    (otherwise > 0).then(|| format!("{otherwise} clean images got other logits when the victim was asked again"))
 }
 
 fn black_box_member_wins(group: &Group) -> Option<String> {
@@ -225,10 +235,9 @@ fn black_box_member_wins(group: &Group) -> Option<String> {
     let share = broken as f64 / all.max(1) as f64;
     let names: Vec<&str> = without.iter().filter(|member| member.broken > 0).map(|member| member.id.as_str()).collect();
     (share > MEMBER_SHARE + ROUNDING).then(|| {
-        let names = names.join(" and ");
+        let (names, share) = (names.join(" and "), percent(share, 2));
         format!(
-            "without gradients, {names} broke {broken} of {all} samples ({:.2} %) that the members with gradients left",
-            100.0 * share
+            "without gradients, {names} broke {broken} of {all} samples ({share}) that the members with gradients left"
         )
     })
 }
@@ -279,7 +288,7 @@ fn larger(a: &Paired, b: &Paired) -> std::cmp::Ordering {
 
 /// Robust accuracies of the second and the first, and their difference.
 fn describe(paired: &Paired) -> String {
-    let share = |count: f64| percent(count / paired.total().max(1.0));
+    let share = |count: f64| percent(count / paired.total().max(1.0), 1);
     let (difference, error) = (paired.difference().unwrap_or(0.0), paired.error().unwrap_or(0.0));
     format!(
         "robust accuracy {} against {}, {:.1} points (standard error {:.1})",
@@ -288,10 +297,6 @@ fn describe(paired: &Paired) -> String {
         100.0 * difference,
         100.0 * error
     )
-}
-
-fn percent(rate: f64) -> String {
-    format!("{:.1} %", 100.0 * rate)
 }
 
 #[cfg(test)]

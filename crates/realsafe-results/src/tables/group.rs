@@ -2,9 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use realsafe_plan::{Access, Cell, Goal, Member, Norm, Number, REJECTED, Search};
+use realsafe_plan::{Access, Cell, Goal, Member, Norm, Number, Search, Success, Unit};
 
+use super::judged::Judged;
+use super::row::About;
+use crate::grouping::grouped;
 use crate::{MemberRecord, Outcome, Result, Shares, Spent, Status, Store, TracePoint};
+
+/// The attack of worst-case rows: a sample is broken when any attack breaks it.
+pub const WORST_CASE: &str = "worst-case";
 
 /// What a group is about.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +21,8 @@ pub(crate) struct Subject {
     pub(crate) attack: String,
     pub(crate) threat: String,
     pub(crate) norm: Norm,
+    /// What radii and distances are told in.
+    pub(crate) unit: Unit,
     pub(crate) goal: Goal,
 }
 
@@ -27,9 +35,13 @@ pub(crate) struct Group {
     pub(crate) is_certificate: bool,
     /// What the attack may ask of the victim.
     pub(crate) access: Access,
-    /// The gradients of the victim that it may take per sample, with all restarts.
+    /// The gradients of the victim that it may take per sample, with all restarts; means over draws are one.
     pub(crate) gradients: u64,
     pub(crate) restarts: u32,
+    /// Which images decide.
+    pub(crate) success: Success,
+    /// How many of its steps are recorded.
+    pub(crate) recorded_steps: usize,
     /// Whether the victim may reject images.
     pub(crate) rejects: bool,
     /// How it searches for the smallest radius, where it does.
@@ -41,6 +53,9 @@ pub(crate) struct Group {
     pub(crate) members: Vec<GroupMember>,
     /// Samples whose first gradient was zero or not a number.
     pub(crate) zero_gradients: u64,
+    /// Clean images that the victim answered otherwise when it was asked again.
+    pub(crate) random_answers: u64,
+    pub(crate) samples_expected: u64,
     pub(crate) cells: u64,
     pub(crate) cells_expected: u64,
     pub(crate) warnings: Vec<String>,
@@ -77,113 +92,38 @@ impl GroupMember {
     }
 }
 
-/// How one sample counts at one eps.
-#[derive(Clone, Debug)]
-pub(crate) struct Judged {
-    pub(crate) sample: u32,
-    pub(crate) label: u32,
-    pub(crate) target: Option<u32>,
-    /// None when the model itself failed on the clean image.
-    pub(crate) clean_pred: Option<u32>,
-    /// The prediction on the image that the attacker would submit.
-    pub(crate) pred: Option<u32>,
-    /// Whether the attacker wins; none after an error.
-    pub(crate) broken: Option<bool>,
-    /// How a randomised victim answers.
-    pub(crate) shares: Option<Shares>,
-    /// To the adversarial in the norm of the threat model; infinite where there is none.
-    pub(crate) distance: f64,
-    pub(crate) queries: u64,
-    pub(crate) forwards: u64,
-    pub(crate) backwards: u64,
-}
-
-impl Judged {
-    /// Whether the clean prediction equals the label; none when the model itself failed.
-    pub(crate) fn clean_answer(&self) -> Option<bool> {
-        self.clean_pred.map(|pred| pred == self.label)
-    }
-
-    /// Whether the clean prediction is not the target; none when the model itself failed.
-    pub(crate) fn not_target_answer(&self) -> Option<bool> {
-        match self.target {
-            Some(target) => self.clean_pred.map(|pred| pred != target),
-            None => Some(true),
-        }
-    }
-
-    /// Whether the clean image is rejected; none when the model itself failed.
-    pub(crate) fn clean_rejected(&self) -> Option<bool> {
-        self.clean_pred.map(|pred| pred == REJECTED)
-    }
-
-    /// Whether the image that the attacker would submit is rejected; none after an error.
-    pub(crate) fn rejected(&self) -> Option<bool> {
-        self.pred.map(|pred| pred == REJECTED)
-    }
-
-    /// How often the clean prediction equals the label: always or never, but for randomised victims; none when the model
-    /// itself failed.
-    pub(crate) fn clean_share(&self) -> Option<f64> {
-        self.share(self.clean_answer(), |shares| shares.clean)
-    }
-
-    /// How often the prediction on the attacked image equals the label; none after an error.
-    pub(crate) fn correct_share(&self) -> Option<f64> {
-        self.share(self.pred.map(|pred| pred == self.label), |shares| shares.correct)
-    }
-
-    /// How often the attacker loses; none after an error.
-    pub(crate) fn robust_share(&self) -> Option<f64> {
-        self.share(self.broken.map(|broken| !broken), |shares| shares.robust)
-    }
-
-    fn share(&self, answer: Option<bool>, of: fn(Shares) -> f64) -> Option<f64> {
-        answer.map(|answer| self.shares.map_or_else(|| f64::from(u8::from(answer)), of))
-    }
-}
-
 impl Group {
     /// Loads the cells of a plan, in groups in plan order.
     pub(crate) fn load(cells: &[&Cell], store: &Store) -> Result<Vec<Self>> {
-        let mut groups: Vec<Self> = Vec::new();
-        let mut places = BTreeMap::new();
-        for cell in cells {
-            let new = Self::of(cell);
-            let name = (new.subject.key(), new.eps.as_ref().map(|eps| eps.text().to_owned()), new.seed);
-            let place = *places.entry(name).or_insert(groups.len());
-            if place == groups.len() {
-                groups.push(new);
-            }
-            groups[place].add(store.get_numbers(&cell.key)?);
-        }
-        Ok(groups)
+        let of_cell = |cell: &&Cell| (Subject::of(cell).about(cell.threat.eps.as_ref()), cell.seed);
+        let groups = grouped(cells.iter().copied(), of_cell).into_iter().map(|(_, cells)| {
+            let mut group = Self::of(cells[0]);
+            cells.into_iter().try_for_each(|cell| group.add(cell, store.get_numbers(&cell.key)?))?;
+            Ok(group)
+        });
+        groups.collect()
     }
 
     fn of(cell: &Cell) -> Self {
-        let subject = Subject {
-            experiment: cell.experiment.clone(),
-            model: cell.model.id.clone(),
-            defense: cell.stack_name(),
-            attack: cell.attack.chosen.id.clone(),
-            threat: cell.threat.id.clone(),
-            norm: cell.threat.norm,
-            goal: cell.threat.goal,
-        };
+        let backwards = cell.cost.backwards.checked_div(cell.samples.len() as u64).unwrap_or(0);
         Self {
-            subject,
+            subject: Subject::of(cell),
             eps: cell.threat.eps.clone(),
             seed: cell.seed,
             is_certificate: cell.attack.chosen.component.is_certificate(),
             access: cell.attack.access(),
-            gradients: cell.cost.backwards.checked_div(cell.samples.len() as u64).unwrap_or(0),
+            gradients: backwards / u64::from(cell.attack.eot.max(1)),
             restarts: cell.attack.restarts,
+            success: cell.attack.success,
+            recorded_steps: cell.attack.record.len(),
             rejects: cell.rejects(),
             search: cell.attack.search.clone(),
             outcomes: Vec::new(),
             trace: Vec::new(),
             members: cell.attack.members.iter().map(GroupMember::of).collect(),
             zero_gradients: 0,
+            random_answers: 0,
+            samples_expected: 0,
             cells: 0,
             cells_expected: 0,
             warnings: Vec::new(),
@@ -192,24 +132,33 @@ impl Group {
 
     /// The largest radius at which adversarials were looked for.
     pub(crate) fn largest_radius(&self) -> f64 {
-        match (&self.eps, &self.search) {
-            (Some(eps), _) => eps.value(),
-            (None, None) => f64::INFINITY,
-            (None, Some(Search::List(radii))) => radii.iter().map(Number::value).fold(0.0, f64::max),
-            (None, Some(Search::Exponential { start, doublings, .. })) => start.value() * f64::from(*doublings).exp2(),
-            (None, Some(Search::Linear { largest, .. })) => largest.value(),
+        match &self.eps {
+            Some(eps) => eps.value(),
+            None => self.search.as_ref().map_or(f64::INFINITY, Search::largest),
         }
     }
 
-    fn add(&mut self, record: Option<crate::CellRecord>) {
+    /// Whether adversarials were looked for at a radius, so that what is not broken there is robust.
+    pub(crate) fn reaches(&self, radius: f64) -> bool {
+        radius <= self.subject.norm.tolerance(self.largest_radius())
+    }
+
+    /// Whether all cells are there and no sample ended in an error.
+    pub(crate) fn is_certain(&self) -> bool {
+        self.cells == self.cells_expected && !self.outcomes.iter().any(|outcome| outcome.status.is_error())
+    }
+
+    fn add(&mut self, cell: &Cell, record: Option<crate::CellRecord>) -> Result<()> {
         self.cells_expected += 1;
+        self.samples_expected += cell.samples.len() as u64;
         let Some(record) = record else {
-            return;
+            return Ok(());
         };
         self.cells += 1;
         self.outcomes.extend(record.outcomes);
         self.trace.extend(record.trace);
         self.zero_gradients += record.zero_gradients;
+        self.random_answers += record.random_answers;
         // A cell that failed has none.
         self.members.iter_mut().zip(&record.members).for_each(|(member, record)| member.add(record));
         for warning in record.warnings {
@@ -217,6 +166,7 @@ impl Group {
                 self.warnings.push(warning);
             }
         }
+        Ok(())
     }
 
     /// How every sample counts: as its status says, or, where the distance is minimised, at a radius. A certificate counts
@@ -239,7 +189,6 @@ impl Group {
             Some(broken) if self.is_certificate => Shares { robust: f64::from(u8::from(!broken)), ..shares },
             _ => shares,
         };
-        let spent = &outcome.spent;
         Judged {
             sample: outcome.sample,
             label: outcome.label,
@@ -248,10 +197,8 @@ impl Group {
             pred: pred.filter(|_| !self.is_certificate),
             broken,
             shares: outcome.shares.map(proven),
-            distance: best,
-            queries: spent.queries,
-            forwards: spent.forwards,
-            backwards: spent.backwards,
+            distance: self.subject.unit.told(best),
+            spent: (!outcome.status.is_failure()).then_some(outcome.spent),
         }
     }
 
@@ -268,65 +215,54 @@ impl Group {
     }
 }
 
+/// The smallest distance at which any of some attacks has an adversarial, sample by sample, in the norm; infinite where none has.
+pub(crate) fn nearest<'a>(attacks: impl IntoIterator<Item = &'a Group>) -> BTreeMap<u32, f64> {
+    let mut nearest: BTreeMap<u32, f64> = BTreeMap::new();
+    for attack in attacks {
+        for outcome in &attack.outcomes {
+            let distance = nearest.entry(outcome.sample).or_insert(f64::INFINITY);
+            *distance = distance.min(attack.distance(outcome));
+        }
+    }
+    nearest
+}
+
 impl Subject {
+    fn of(cell: &Cell) -> Self {
+        Self {
+            experiment: cell.experiment.clone(),
+            model: cell.model.id.clone(),
+            defense: cell.stack_name(),
+            attack: cell.attack.chosen.id.clone(),
+            threat: cell.threat.id.clone(),
+            norm: cell.threat.norm,
+            unit: cell.threat.unit,
+            goal: cell.threat.goal,
+        }
+    }
+
+    /// What rows about it at a radius begin with.
+    pub(crate) fn about(&self, eps: Option<&Number>) -> About {
+        About {
+            experiment: self.experiment.clone(),
+            model: self.model.clone(),
+            defense: self.defense.clone(),
+            attack: self.attack.clone(),
+            threat: self.threat.clone(),
+            norm: self.unit.name.to_owned(),
+            goal: self.goal.name().to_owned(),
+            eps: eps.map(|eps| eps.text().to_owned()).unwrap_or_default(),
+        }
+    }
+
+    /// The worst case over the attacks on the same defended model in the same threat model.
+    pub(crate) fn worst_case(&self) -> Self {
+        Self { attack: WORST_CASE.to_owned(), ..self.clone() }
+    }
+
     /// Whether both are about the same defended model in the same threat model, whatever the attack.
     pub(crate) fn same_victim(&self, other: &Self) -> bool {
-        let Self { experiment, model, defense, attack: _, threat, norm, goal } = self;
-        (experiment, model, defense, threat, norm, goal)
-            == (&other.experiment, &other.model, &other.defense, &other.threat, &other.norm, &other.goal)
-    }
-
-    /// Tells subjects apart.
-    pub(crate) fn key(&self) -> [String; 7] {
-        let Self { experiment, model, defense, attack, threat, norm, goal } = self;
-        [experiment, model, defense, attack, threat, norm.name(), goal.name()].map(|part: &str| part.to_owned())
-    }
-}
-
-/// A share of samples, some of which may have ended in errors.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Rate {
-    /// Samples that certainly count; of randomised victims, each as often as the share of its draws.
-    pub(crate) yes: f64,
-    /// Samples that may or may not.
-    pub(crate) errors: u64,
-    /// All samples.
-    pub(crate) total: u64,
-}
-
-impl Rate {
-    /// Counts answers, none being an error.
-    pub(crate) fn of(answers: impl IntoIterator<Item = Option<bool>>) -> Self {
-        Self::of_shares(answers.into_iter().map(|answer| answer.map(|answer| f64::from(u8::from(answer)))))
-    }
-
-    /// Adds up how often each sample counts, none being an error.
-    pub(crate) fn of_shares(shares: impl IntoIterator<Item = Option<f64>>) -> Self {
-        let mut rate = Self::default();
-        for share in shares {
-            rate.total += 1;
-            rate.yes += share.unwrap_or(0.0);
-            rate.errors += u64::from(share.is_none());
-        }
-        rate
-    }
-
-    /// The rate, if there are samples and no errors.
-    pub(crate) fn value(self) -> Option<f64> {
-        self.bounds().filter(|_| self.errors == 0).map(|(low, _)| low)
-    }
-
-    /// The rate when no error counts, and when all do.
-    pub(crate) fn bounds(self) -> Option<(f64, f64)> {
-        let share = |count: f64| count / self.total as f64;
-        (self.total > 0).then(|| (share(self.yes), share(self.yes + self.errors as f64)))
-    }
-
-    /// The 95 % interval, widened by the errors. Shares of draws vary less between samples than a yes or no of the same mean, so
-    /// that for randomised victims it is rather too wide.
-    pub(crate) fn interval(self) -> Option<(f64, f64)> {
-        let (low, _) = crate::statistics::wilson(self.yes, self.total);
-        let (_, high) = crate::statistics::wilson(self.yes + self.errors as f64, self.total);
-        (self.total > 0).then_some((low, high))
+        let Self { experiment, model, defense, attack: _, threat, norm: _, unit: _, goal: _ } = self;
+        (experiment, model, defense, threat) == (&other.experiment, &other.model, &other.defense, &other.threat)
     }
 }

@@ -7,29 +7,19 @@
 
 use serde::Serialize;
 
-use super::group::{Group, GroupMember, Rate, Subject};
+use super::group::{Group, GroupMember};
+use super::rate::Rate;
+use super::row::{About, Row};
+use crate::grouping::grouped;
 use crate::statistics::mean;
 use crate::{Outcome, Spent, Status};
 
 /// A row of `members.csv`.
+pub type MemberRow = Row<MemberShare>;
+
+/// What a row of `members.csv` says.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct MemberRow {
-    /// The experiment.
-    pub experiment: String,
-    /// The model.
-    pub model: String,
-    /// The defense stack, or `none`.
-    pub defense: String,
-    /// The chain.
-    pub attack: String,
-    /// The threat model.
-    pub threat: String,
-    /// Its norm.
-    pub norm: &'static str,
-    /// Its goal.
-    pub goal: &'static str,
-    /// Its radius, as the spec spells it.
-    pub eps: String,
+pub struct MemberShare {
     /// The seed.
     pub seed: u64,
     /// The place of the member in the chain, from 1 on.
@@ -73,18 +63,9 @@ pub(crate) fn member_rows(groups: &[Group]) -> Vec<MemberRow> {
 fn row(group: &Group, place: usize) -> MemberRow {
     let GroupMember { id, attacked, broken, spent, .. } = &group.members[place];
     let Spent { queries, forwards, backwards, surrogate_forwards, surrogate_backwards } = *spent;
-    let Subject { experiment, model, defense, attack, threat, norm, goal } = group.subject.clone();
     let left = Rate::of(group.outcomes.iter().map(|outcome| is_left(group, outcome, place)));
     let (interval, bounds) = (left.interval(), left.bounds());
-    MemberRow {
-        experiment,
-        model,
-        defense,
-        attack,
-        threat,
-        norm: norm.name(),
-        goal: goal.name(),
-        eps: group.eps.as_ref().map(|eps| eps.text().to_owned()).unwrap_or_default(),
+    let values = MemberShare {
         seed: group.seed,
         place: place as u64 + 1,
         member: id.clone(),
@@ -101,7 +82,8 @@ fn row(group: &Group, place: usize) -> MemberRow {
         backwards,
         surrogate_forwards,
         surrogate_backwards,
-    }
+    };
+    Row { about: group.subject.about(group.eps.as_ref()), values }
 }
 
 /// Whether a sample is robust after the member at a place; none after an error.
@@ -120,18 +102,12 @@ fn is_left(group: &Group, outcome: &Outcome, place: usize) -> Option<bool> {
 
 /// A chain on one defended model at one radius: its members in order, each with a row per seed.
 pub(crate) struct Chain<'a> {
+    pub(crate) about: About,
     pub(crate) stages: Vec<Stage<'a>>,
 }
 
 /// The rows of one member, one per seed.
-pub(crate) struct Stage<'a>(Vec<&'a MemberRow>);
-
-impl<'a> Chain<'a> {
-    /// A row to tell what the chain is.
-    pub(crate) fn first(&self) -> &'a MemberRow {
-        self.stages[0].0[0]
-    }
-}
+pub(crate) struct Stage<'a>(Vec<&'a MemberShare>);
 
 impl Stage<'_> {
     /// The name of the member.
@@ -140,26 +116,18 @@ impl Stage<'_> {
     }
 
     /// The mean over the seeds, where all of them have a value.
-    pub(crate) fn mean(&self, of: impl Fn(&MemberRow) -> Option<f64>) -> Option<f64> {
+    pub(crate) fn mean(&self, of: impl Fn(&MemberShare) -> Option<f64>) -> Option<f64> {
         mean(&self.0.iter().map(|row| of(row)).collect::<Option<Vec<f64>>>()?)
     }
 }
 
 /// The rows of all seeds together, chain by chain.
-pub(crate) fn chains(rows: &[MemberRow]) -> Vec<Chain<'_>> {
-    let mut chains: Vec<Chain<'_>> = Vec::new();
-    let name = |row: &MemberRow| [&row.model, &row.defense, &row.attack, &row.threat, &row.eps].map(String::clone);
-    for row in rows {
-        let known = chains.iter().position(|chain| name(chain.first()) == name(row));
-        match known.map(|index| &mut chains[index].stages) {
-            None => chains.push(Chain { stages: vec![Stage(vec![row])] }),
-            Some(stages) => match stages.iter_mut().find(|stage| stage.0[0].place == row.place) {
-                None => stages.push(Stage(vec![row])),
-                Some(stage) => stage.0.push(row),
-            },
-        }
-    }
-    chains
+pub(crate) fn chains<'a>(rows: &'a [MemberRow]) -> Vec<Chain<'a>> {
+    let chain = |(about, rows): (About, Vec<&'a MemberRow>)| {
+        let stages = grouped(rows.into_iter().map(|row| &row.values), |values| values.place);
+        Chain { about, stages: stages.into_iter().map(|(_, rows)| Stage(rows)).collect() }
+    };
+    grouped(rows, |row| row.about.clone()).into_iter().map(chain).collect()
 }
 
 #[cfg(test)]
@@ -195,7 +163,9 @@ mod tests {
         let rows = rows(["cbsr", "bbrs", "bbbb", "brrr"]);
         let found: Vec<_> = rows
             .iter()
-            .map(|row| (row.seed, row.place, row.member.as_str(), row.attacked, row.broken, row.robust_accuracy))
+            .map(|Row { values: row, .. }| {
+                (row.seed, row.place, row.member.as_str(), row.attacked, row.broken, row.robust_accuracy)
+            })
             .collect();
         assert_eq!(
             found,
@@ -206,9 +176,9 @@ mod tests {
                 (2, 2, "step", 3, 0, Some(0.375)),
             ]
         );
-        let step = &rows[1];
+        let Row { about, values: step } = &rows[1];
         assert_eq!((step.queries, step.forwards, step.backwards, step.broken_rate), (8, 12, 4, Some(0.25)));
-        assert_eq!((step.attack.as_str(), step.eps.as_str(), step.norm), ("chain", "1/4", "linf"));
+        assert_eq!((about.attack.as_str(), about.eps.as_str(), about.norm.as_str()), ("chain", "1/4", "linf"));
         assert!(step.robust_accuracy_low.unwrap() < 0.25 && step.robust_accuracy_high.unwrap() > 0.25);
 
         let chains = chains(&rows);
@@ -222,10 +192,12 @@ mod tests {
         let rows = rows(["bsrf", "brrr", "", ""]);
         let found: Vec<_> = rows
             .iter()
-            .map(|row| (row.robust_accuracy, row.robust_accuracy_low_errors, row.robust_accuracy_high_errors))
+            .map(|Row { values: row, .. }| {
+                (row.robust_accuracy, row.robust_accuracy_low_errors, row.robust_accuracy_high_errors)
+            })
             .collect();
         assert_eq!(found, [(None, Some(0.625), Some(0.75)), (None, Some(0.5), Some(0.625))]);
-        assert_eq!((rows[0].attacked, rows[1].attacked), (8, 6));
+        assert_eq!((rows[0].values.attacked, rows[1].values.attacked), (8, 6));
     }
 
     #[test]
@@ -235,7 +207,8 @@ mod tests {
         let plan = plan(&[&SPEC.replace("samples = 8", "samples = 2")]);
         store.put(&plan.cells[0], &failure_of(0, Status::TimedOut)).unwrap();
         let rows = member_rows(&Group::load(&plan.cells.iter().collect::<Vec<_>>(), &store).unwrap());
-        let found: Vec<_> = rows.iter().map(|row| (row.attacked, row.robust_accuracy_high_errors)).collect();
+        let found: Vec<_> =
+            rows.iter().map(|row| (row.values.attacked, row.values.robust_accuracy_high_errors)).collect();
         assert_eq!(found, [(0, Some(1.0)), (0, Some(1.0))]);
     }
 }

@@ -14,11 +14,9 @@
 //! the exact integrals of step functions. AttackBench's own program connects the steps by straight lines, which gives
 //! an attack without any success half of the area, and so a good mark.
 //!
-//! Empty where the attack has errors, for the only attack, and where A0 = A*.
+//! Empty for the only attack, where A0 = A*, and unless all cells of all of them are there and free of errors.
 
-use std::collections::BTreeMap;
-
-use super::group::Group;
+use super::group::{Group, nearest};
 use crate::statistics::mean;
 
 /// The local optimality of each group that minimises the distance.
@@ -27,21 +25,16 @@ pub(crate) fn local_optimality(groups: &[Group]) -> Vec<Option<f64>> {
 }
 
 fn of_group(group: &Group, groups: &[Group]) -> Option<f64> {
-    if group.eps.is_some() || group.is_certificate || group.outcomes.iter().any(|outcome| outcome.status.is_error()) {
+    if group.eps.is_some() || group.is_certificate {
         return None;
     }
     let attacks = || groups.iter().filter(|other| !other.is_certificate && group.seed == other.seed);
     let rivals = || attacks().filter(|other| group.subject.same_victim(&other.subject));
-    if rivals().all(|other| other.subject.attack == group.subject.attack) {
+    let is_alone = rivals().all(|other| other.subject.attack == group.subject.attack);
+    if is_alone || !rivals().all(Group::is_certain) {
         return None;
     }
-    let mut nearest: BTreeMap<u32, f64> = BTreeMap::new();
-    for rival in rivals() {
-        for outcome in &rival.outcomes {
-            let distance = nearest.entry(outcome.sample).or_insert(f64::INFINITY);
-            *distance = distance.min(rival.distance(outcome));
-        }
-    }
+    let nearest = nearest(rivals());
     let pairs: Vec<(f64, f64)> =
         group.outcomes.iter().map(|outcome| (group.distance(outcome), nearest[&outcome.sample])).collect();
     let last = pairs.iter().map(|(_, best)| *best).filter(|best| best.is_finite()).fold(0.0, f64::max);
@@ -98,6 +91,22 @@ mod tests {
         let found = measure(&[("walk", None, &[0.2, 0.4]), ("step", Some("1/10"), &[0.1, f64::INFINITY])]);
         // The envelope is 0.1, 0.4: A* = 0.25, A0 = 0.4, A = 0.3.
         assert!((found[0].unwrap() - (1.0 - 0.05 / 0.15)).abs() < 1e-12, "{found:?}");
+    }
+
+    #[test]
+    fn nothing_is_said_while_rivals_lack_results_or_have_errors() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let cells = ["walk", "run"].map(|name| cell("net", name, None, 0..2, 0));
+        let near =
+            record([0.2, 0.4].into_iter().zip(0..).map(|(at, sample)| outcome(sample, Status::Broken, at)).collect());
+        let measure = || local_optimality(&Group::load(&cells.each_ref(), &store).unwrap());
+        store.put(&cells[0], &near).unwrap();
+        assert_eq!(measure(), [None, None]);
+        store.put(&cells[1], &crate::fixture::failure_of(0, Status::Crashed)).unwrap();
+        assert_eq!(measure(), [None, None]);
+        store.put(&cells[1], &near).unwrap();
+        assert_eq!(measure(), [Some(1.0), Some(1.0)]);
     }
 
     #[test]

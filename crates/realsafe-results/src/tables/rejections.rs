@@ -7,27 +7,17 @@
 use serde::Serialize;
 
 use super::entry::Entry;
-use super::group::{Group, Judged, Rate, Subject};
+use super::group::Group;
+use super::judged::Judged;
+use super::rate::Rate;
+use super::row::Row;
 
 /// A row of `rejections.csv`.
+pub type RejectionRow = Row<Rejections>;
+
+/// What a row of `rejections.csv` says.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct RejectionRow {
-    /// The experiment.
-    pub experiment: String,
-    /// The model.
-    pub model: String,
-    /// The defense stack.
-    pub defense: String,
-    /// The attack.
-    pub attack: String,
-    /// The threat model.
-    pub threat: String,
-    /// Its norm.
-    pub norm: &'static str,
-    /// Its goal.
-    pub goal: &'static str,
-    /// Its radius, as the spec spells it.
-    pub eps: String,
+pub struct Rejections {
     /// The seed.
     pub seed: u64,
     /// Samples in the store.
@@ -48,21 +38,13 @@ pub(crate) fn rejection_rows(groups: &[Group], entries: &[Entry]) -> Vec<Rejecti
 }
 
 fn row(entry: &Entry) -> RejectionRow {
-    let Subject { experiment, model, defense, attack, threat, norm, goal } = entry.subject.clone();
     let share = |of: fn(&Judged) -> Option<bool>| Rate::of(entry.judged.iter().map(of));
     let clean = share(Judged::clean_rejected);
-    RejectionRow {
-        experiment,
-        model,
-        defense,
-        attack,
-        threat,
-        norm: norm.name(),
-        goal: goal.name(),
-        eps: entry.eps.as_ref().map(|eps| eps.text().to_owned()).unwrap_or_default(),
+    let values = Rejections {
         seed: entry.seed,
         samples: clean.total,
         clean_rejected: clean.value(),
         rejected: share(Judged::rejected).value(),
-    }
+    };
+    Row { about: entry.about(), values }
 }

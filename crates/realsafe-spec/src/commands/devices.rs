@@ -5,11 +5,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use realsafe_core::device::{BACKENDS, Backend, open};
+use realsafe_results::table;
 use serde_json::{Value, json};
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
-use crate::terminal::{Format, print, print_json, table};
+use crate::terminal::{Format, print, print_json};
 
 /// How long a device may take to answer: kernels may have to be compiled.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -54,7 +55,7 @@ impl Devices {
         match self.format {
             Format::Text => {
                 let row = |answer: Answer| vec![answer.device, answer.says];
-                print(&table(&["device", "state"], 2, answers.into_iter().map(row)))?;
+                print(&table(&["device", "state"], 2..2, answers.into_iter().map(row)))?;
             }
             Format::Json => {
                 let object = |answer: Answer| json!({ "device": answer.device, "answers": answer.answers, "state": answer.says });

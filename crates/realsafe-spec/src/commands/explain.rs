@@ -6,13 +6,14 @@ use realsafe_plan::{
     Access, AttackTraits, Catalogue, Component, Cost, Fallback, Goal, GradientMode, Kind, Norm, Origin, Parameter,
     ParameterKind, Surrogates, nearest, parse_component,
 };
+use realsafe_results::table;
 use serde_json::{Value, json};
 
 use crate::data_directory::DataDirectory;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::plugins::PluginOptions;
-use crate::terminal::{Format, print, print_json, table};
+use crate::terminal::{Format, print, print_json};
 
 /// Explain an attack, defense, model, dataset, training recipe or loss
 #[derive(clap::Args)]
@@ -163,7 +164,7 @@ fn parameters(parameters: &[Parameter]) -> String {
             parameter.documentation.to_owned(),
         ]
     };
-    table(&["name", "takes", "default", "unit", "meaning"], 5, parameters.iter().map(row))
+    table(&["name", "takes", "default", "unit", "meaning"], 5..5, parameters.iter().map(row))
 }
 
 /// What a parameter takes, with its range.

@@ -2,12 +2,13 @@
 
 use clap::ValueEnum;
 use realsafe_plan::{Component, Kind, Origin};
+use realsafe_results::table;
 use serde_json::json;
 
 use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::plugins::PluginOptions;
-use crate::terminal::{Format, print, print_json, table};
+use crate::terminal::{Format, print, print_json};
 
 /// List attacks, defenses, models, datasets, training recipes and losses
 #[derive(clap::Args)]
@@ -62,7 +63,7 @@ impl List {
                         component.summary(),
                     ]
                 };
-                print(&table(&["kind", "name", "sees", "plugin", "summary"], 5, components.iter().map(row)))?;
+                print(&table(&["kind", "name", "sees", "plugin", "summary"], 5..5, components.iter().map(row)))?;
             }
             Format::Json => {
                 let object = |component: &&Component| {

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use realsafe_plan::{Cell, Cost, Experiment};
-use realsafe_results::Store;
+use realsafe_results::{Store, table};
 use serde_json::{Value, json};
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::selection::Selection;
-use crate::terminal::{Format, print, print_json, table};
+use crate::terminal::{Format, print, print_json};
 use crate::work::{Work, existing_store};
 
 /// Show what a run would do: cells, how many are stored, and an upper bound of the cost of the others
@@ -106,7 +106,7 @@ fn text(experiments: &[Share], total: &Share) -> String {
         grouped(total.left.forwards),
         grouped(total.left.backwards)
     );
-    table(&header, 1, rows) + &left
+    table(&header, 1..header.len(), rows) + &left
 }
 
 /// What the bound leaves out, where the cells have any of it.

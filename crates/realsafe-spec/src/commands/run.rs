@@ -46,13 +46,14 @@ impl Run {
         for conflict in &totals.conflicts {
             terminal::warning(&conflict.to_string());
         }
+        let report = write_report(&work.plan, &store, &self.out, &work.facts())?;
         if totals.interrupted {
             let here = work.plan.cells.len() - totals.elsewhere;
             let stored = totals.stored + totals.computed;
+            let so_far = self.out.display();
             return Err(Failure::new(Exit::Interrupted, format!("interrupted: {stored} of {here} cells are stored"))
-                .hint("the same command goes on from there"));
+                .hint(format!("the same command goes on from there; what there is so far is reported in {so_far}")));
         }
-        let report = write_report(&work.plan, &store, &self.out, &work.facts())?;
         if self.save_adversarials {
             self.save(&work, &store)?;
         }
@@ -113,7 +114,8 @@ pub(crate) fn show(report: &Report, format: Format) -> Result<(), Failure> {
 /// The exit code that a report deserves.
 pub(crate) fn verdict(report: &Report, failed_cells: usize) -> Exit {
     let rows = report.experiments.iter().flat_map(|experiment| &experiment.summary);
-    let errors = rows.filter(|row| row.attack != WORST_CASE).any(|row| row.errors.is_some_and(|errors| errors > 0));
+    let attacks = rows.filter(|row| row.about.attack != WORST_CASE);
+    let errors = attacks.filter_map(|row| row.values.errors).any(|errors| errors > 0);
     let failed = report.count(Verdict::Fail);
     if failed > 0 {
         terminal::error(&format!("{} failed", terminal::count(failed, "expectation")));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use realsafe_core::device;
 use realsafe_plan::{Diagnostic, Diagnostics, Document, TrainingSpec};
+use realsafe_results::percent;
 use realsafe_train::{EpochMetrics, Progress, TrainingError, Watch, train};
 
 use crate::exit::Exit;
@@ -87,8 +88,8 @@ fn show(bar: &ProgressBar, progress: Progress<'_>) {
 
 fn line(metrics: &EpochMetrics) -> String {
     let EpochMetrics { epoch, train_loss, train_accuracy, test_accuracy, .. } = metrics;
-    let test = test_accuracy.map_or(String::new(), |accuracy| format!(", test accuracy {:.2} %", 100.0 * accuracy));
-    format!("epoch {epoch}: loss {train_loss:.4}, training accuracy {:.2} %{test}\n", 100.0 * train_accuracy)
+    let test = test_accuracy.map_or(String::new(), |accuracy| format!(", test accuracy {}", percent(accuracy, 2)));
+    format!("epoch {epoch}: loss {train_loss:.4}, training accuracy {}{test}\n", percent(*train_accuracy, 2))
 }
 
 fn failure(error: TrainingError) -> Failure {

@@ -4,20 +4,21 @@ use std::io;
 use std::path::PathBuf;
 
 use realsafe_core::device;
-use realsafe_results::read_adversarials;
+use realsafe_results::{Error, percent, read_adversarials, table};
 use realsafe_runner::{InBall, Verified, Workshop, verify};
 use serde_json::{Value, json};
 
 use crate::catalogue::Components;
 use crate::exit::Exit;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::selection::Selection;
-use crate::terminal::{Format, print, print_json, table};
+use crate::terminal::{Format, print, print_json};
 
 /// Judge a set of images, made by anybody, against the models and defenses of an experiment
 #[derive(clap::Args)]
 pub(crate) struct VerifyAdversarials {
-    /// A `.safetensors` file (`images` [n, c, h, w] in [0, 1], and `samples` [n] if they are not the first ones) or a `.npy` file
+    /// A `.safetensors` file (`images` [n, c, h, w] in [0, 1], `samples` [n] if they are not the first ones, `labels` [n] to be
+    /// compared, `targets` [n]) or a `.npy` file
     file: PathBuf,
     #[command(flatten)]
     selection: Selection,
@@ -28,7 +29,12 @@ pub(crate) struct VerifyAdversarials {
 
 impl VerifyAdversarials {
     pub(crate) fn execute(&self) -> Outcome {
-        let set = read_adversarials(&self.file)?;
+        let set = read_adversarials(&self.file).map_err(|error| match error {
+            Error::Io(error) => {
+                Failure::new(Exit::Usage, error.to_string()).hint("paths are relative to the current folder")
+            }
+            other => other.into(),
+        })?;
         let locations = self.selection.overrides.data.locations();
         let mut judged = Vec::new();
         let Components { registry, catalogue } = self.selection.components()?;
@@ -55,7 +61,11 @@ impl VerifyAdversarials {
                     "inside",
                     "robust accuracy",
                 ];
-                print(&table(&header, 4, judged.iter().flat_map(|(experiment, verified)| rows(experiment, verified))))
+                print(&table(
+                    &header,
+                    4..9,
+                    judged.iter().flat_map(|(experiment, verified)| rows(experiment, verified)),
+                ))
             }
             Format::Json => {
                 print_json(&judged.iter().map(|(experiment, verified)| object(experiment, verified)).collect())
@@ -68,7 +78,7 @@ impl VerifyAdversarials {
 fn rows(experiment: &str, verified: &Verified) -> Vec<Vec<String>> {
     let row = |threat: String, inside: String, robust: String| {
         let names = [experiment, &verified.model, &verified.stack].map(str::to_owned);
-        let rates = [percent(verified.clean_accuracy), percent(verified.accuracy)];
+        let rates = [verified.clean_accuracy, verified.accuracy].map(|share| percent(share, 2));
         let mut row = names.to_vec();
         row.extend([threat, verified.samples.to_string()]);
         row.extend(rates);
@@ -76,17 +86,13 @@ fn rows(experiment: &str, verified: &Verified) -> Vec<Vec<String>> {
         row
     };
     let ball = |ball: &InBall| {
-        row(format!("{} {}", ball.threat, ball.eps), percent(ball.inside), percent(ball.robust_accuracy))
+        row(format!("{} {}", ball.threat, ball.eps), percent(ball.inside, 2), percent(ball.robust_accuracy, 2))
     };
     if verified.balls.is_empty() {
         vec![row(String::new(), String::new(), String::new())]
     } else {
         verified.balls.iter().map(ball).collect()
     }
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.2} %", 100.0 * share)
 }
 
 fn object(experiment: &str, verified: &Verified) -> Value {

@@ -5,3 +5,4 @@ mod messages;
 mod plugin;
 mod quickstart;
 mod specs;
+mod verify;

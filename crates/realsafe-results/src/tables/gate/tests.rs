@@ -24,7 +24,11 @@ fn broken(broken: u32) -> CellRecord {
 }
 
 /// What is suspect of each attack, given its cells' records in plan order.
-fn judge(spec: &str, records: Vec<CellRecord>) -> Vec<Vec<Suspicion>> {
+fn suspicions(spec: &str, records: Vec<CellRecord>) -> Vec<Vec<Suspicion>> {
+    verdicts(spec, records).suspicions
+}
+
+fn verdicts(spec: &str, records: Vec<CellRecord>) -> Verdicts {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();
     let plan = plan(&[spec]);
@@ -34,7 +38,7 @@ fn judge(spec: &str, records: Vec<CellRecord>) -> Vec<Vec<Suspicion>> {
     }
     let groups = Group::load(&plan.cells.iter().collect::<Vec<_>>(), &store).unwrap();
     let entries = entries(&groups, |_| plan.experiments[0].threats[0].eps.clone());
-    suspicions(&groups, &entries, 4)
+    judge(&groups, &entries, 4)
 }
 
 fn checks(suspicions: &[Vec<Suspicion>]) -> Vec<Vec<Check>> {
@@ -49,7 +53,7 @@ const CLIMB: &str = "use = \"climb\"";
 #[test]
 fn black_boxes_that_win_make_every_attack_with_gradients_suspect() {
     let attacks = spec(&[STEP, LEAP, CLIMB], "\"1/4\"");
-    let found = judge(&attacks, vec![broken(300), broken(180), broken(200)]);
+    let found = suspicions(&attacks, vec![broken(300), broken(180), broken(200)]);
     let wins = Check::BlackBoxWins;
     assert_eq!(checks(&found), [vec![], vec![wins], vec![wins], vec![]]);
     assert_eq!(
@@ -58,46 +62,46 @@ fn black_boxes_that_win_make_every_attack_with_gradients_suspect() {
          25.0 points (standard error 2.2)"
     );
     // Four samples of 400 are a point, which is not more than one; with eight the standard error allows it.
-    assert_eq!(checks(&judge(&attacks, vec![broken(204), broken(180), broken(200)])).concat(), []);
-    assert_eq!(checks(&judge(&attacks, vec![broken(208), broken(180), broken(200)])).concat(), [wins, wins]);
+    assert_eq!(checks(&suspicions(&attacks, vec![broken(204), broken(180), broken(200)])).concat(), []);
+    assert_eq!(checks(&suspicions(&attacks, vec![broken(208), broken(180), broken(200)])).concat(), [wins, wins]);
     // As many samples as eight, but on different ones: 58 against 50.
     let mut other = broken(200);
     other.outcomes.iter_mut().take(50).for_each(|outcome| outcome.status = Status::Robust);
     let more = broken(258).outcomes.into_iter().skip(200).take(58);
     other.outcomes.splice(200..258, more);
-    assert_eq!(checks(&judge(&attacks, vec![other, broken(200), broken(200)])).concat(), []);
+    assert_eq!(checks(&suspicions(&attacks, vec![other, broken(200), broken(200)])).concat(), []);
 }
 
 #[test]
 fn one_step_that_wins_makes_many_suspect() {
     let attacks = spec(&[LEAP, CLIMB], "\"1/4\"");
-    let found = judge(&attacks, vec![broken(300), broken(200)]);
+    let found = suspicions(&attacks, vec![broken(300), broken(200)]);
     assert_eq!(checks(&found), [vec![], vec![Check::OneStepWins], vec![]]);
     assert!(found[1][0].evidence.starts_with("leap breaks more in one step: robust accuracy 25.0 % against 50.0 %"));
-    assert_eq!(checks(&judge(&attacks, vec![broken(200), broken(300)])).concat(), []);
+    assert_eq!(checks(&suspicions(&attacks, vec![broken(200), broken(300)])).concat(), []);
     // An error says nothing about either.
     let mut unknown = broken(300);
     unknown.outcomes.iter_mut().skip(200).for_each(|outcome| outcome.status = Status::Failed);
-    assert_eq!(checks(&judge(&attacks, vec![unknown, broken(200)])).concat(), []);
+    assert_eq!(checks(&suspicions(&attacks, vec![unknown, broken(200)])).concat(), []);
 }
 
 #[test]
 fn nobody_survives_the_whole_box() {
     let attacks = spec(&[STEP, WALK], "[\"1/4\", 1]");
-    let found = judge(&attacks, vec![broken(300), broken(395), broken(200)]);
+    let found = suspicions(&attacks, vec![broken(300), broken(395), broken(200)]);
     assert_eq!(
         checks(&found),
         [vec![], vec![Check::Unbounded], vec![Check::Unbounded], vec![Check::Unbounded], vec![], vec![]]
     );
     assert_eq!(found[1][0].evidence, "1.2 % stay robust although any image may be chosen");
-    assert_eq!(checks(&judge(&attacks, vec![broken(300), broken(396), broken(396)])).concat(), []);
+    assert_eq!(checks(&suspicions(&attacks, vec![broken(300), broken(396), broken(396)])).concat(), []);
 }
 
 #[test]
 fn a_search_may_choose_no_more_than_its_largest_radius() {
     let marked = |search: &str| {
         let attack = format!("use = \"climb\"\nsearch = {search}");
-        checks(&judge(&spec(&[&attack], "[\"1/4\", \"1/2\"]"), vec![broken(200)])).concat()
+        checks(&suspicions(&spec(&[&attack], "[\"1/4\", \"1/2\"]"), vec![broken(200)])).concat()
     };
     let (none, both) = (vec![], vec![Check::Unbounded; 2]);
     assert_eq!(marked("\"list\""), none);
@@ -129,26 +133,26 @@ fn with_trace(at_first: u32, at_last: u32) -> CellRecord {
 fn more_iterations_must_not_hurt() {
     let attack = format!("{CLIMB}\nrecord = [1, 9]");
     let once = spec(&[&attack], "\"1/4\"");
-    let found = judge(&once, vec![with_trace(250, 200)]);
+    let found = suspicions(&once, vec![with_trace(250, 200)]);
     assert_eq!(checks(&found)[0], [Check::MoreIterationsHurt]);
     assert!(found[0][0].evidence.starts_with("the iterates of step 1 break more than those of step 9"));
-    assert_eq!(checks(&judge(&once, vec![with_trace(200, 250)])).concat(), []);
+    assert_eq!(checks(&suspicions(&once, vec![with_trace(200, 250)])).concat(), []);
     let restarted = spec(&[&format!("{attack}\nrestarts = 2")], "\"1/4\"");
-    assert_eq!(checks(&judge(&restarted, vec![with_trace(250, 200)])).concat(), []);
+    assert_eq!(checks(&suspicions(&restarted, vec![with_trace(250, 200)])).concat(), []);
 }
 
 #[test]
 fn more_than_a_point_of_first_gradients_must_not_be_zero() {
     let zero = |count| CellRecord { zero_gradients: count, ..broken(100) };
     let attacks = spec(&[CLIMB], "\"1/4\"");
-    let found = judge(&attacks, vec![zero(5)]);
+    let found = suspicions(&attacks, vec![zero(5)]);
     assert_eq!(checks(&found), [vec![Check::ZeroGradients], vec![]]);
     assert_eq!(found[0][0].evidence, "the first gradient was zero or not a number for 5 of 400 samples (1.2 %)");
-    assert_eq!(checks(&judge(&attacks, vec![zero(4)])).concat(), []);
+    assert_eq!(checks(&suspicions(&attacks, vec![zero(4)])).concat(), []);
     // Samples that no gradient was taken of do not count.
     let mut fewer = zero(4);
     fewer.outcomes[0].spent.backwards = 0;
-    assert_eq!(checks(&judge(&attacks, vec![fewer])).concat(), [Check::ZeroGradients]);
+    assert_eq!(checks(&suspicions(&attacks, vec![fewer])).concat(), [Check::ZeroGradients]);
 }
 
 #[test]
@@ -156,12 +160,12 @@ fn what_is_disputed_was_answered_at_random() {
     let mut disputed = broken(100);
     disputed.outcomes[7].status = Status::Disputed;
     let attacks = spec(&[CLIMB], "\"1/4\"");
-    let found = judge(&attacks, vec![disputed]);
+    let found = suspicions(&attacks, vec![disputed]);
     assert_eq!(checks(&found), [vec![Check::RandomAnswers], vec![]]);
     assert_eq!(found[0][0].evidence, "the adversarials of 1 of 400 samples got another answer when they were verified");
     let mut failed = broken(100);
     failed.outcomes[7].status = Status::Crashed;
-    assert_eq!(checks(&judge(&attacks, vec![failed])).concat(), []);
+    assert_eq!(checks(&suspicions(&attacks, vec![failed])).concat(), []);
 }
 
 #[test]
@@ -170,18 +174,18 @@ fn members_without_gradients_must_not_break_what_is_left() {
     let rest = "r".repeat(SAMPLES as usize - 3);
     let one = record_of_chain(0, &format!("brs{rest}"));
     // One of 400 samples is 0.25 %.
-    let found = judge(&chain("{ use = \"climb\" }, { use = \"step\" }"), vec![one.clone()]);
+    let found = suspicions(&chain("{ use = \"climb\" }, { use = \"step\" }"), vec![one.clone()]);
     assert_eq!(checks(&found), [vec![Check::BlackBoxMemberWins], vec![]]);
     assert_eq!(
         found[0][0].evidence,
         "without gradients, step broke 1 of 400 samples (0.25 %) that the members with gradients left"
     );
     let none = record_of_chain(0, &format!("bbr{rest}"));
-    assert_eq!(checks(&judge(&chain("{ use = \"climb\" }, { use = \"step\" }"), vec![none])).concat(), []);
+    assert_eq!(checks(&suspicions(&chain("{ use = \"climb\" }, { use = \"step\" }"), vec![none])).concat(), []);
     // A member with gradients that comes later has had no chance, and without any there is nothing to compare with.
     for members in ["{ use = \"step\" }, { use = \"climb\" }", "{ use = \"step\" }, { id = \"again\", use = \"step\" }"]
     {
-        assert_eq!(checks(&judge(&chain(members), vec![one.clone()])).concat(), []);
+        assert_eq!(checks(&suspicions(&chain(members), vec![one.clone()])).concat(), []);
     }
 }
 
@@ -193,10 +197,47 @@ fn certificates_are_suspect_only_where_an_attack_breaks_what_they_prove() {
         record((0..SAMPLES).map(outcome).collect())
     };
     // The adversarials are at a distance of 0.1.
-    let found = judge(&attacks, vec![broken(400), broken(400), proven(0.1)]);
+    let found = suspicions(&attacks, vec![broken(400), broken(400), proven(0.1)]);
     assert_eq!(checks(&found).concat(), []);
-    let found = judge(&attacks, vec![broken(400), broken(300), proven(0.11)]);
+    let found = suspicions(&attacks, vec![broken(400), broken(300), proven(0.11)]);
     let about_proofs = found.iter().flatten().filter(|suspicion| suspicion.check == Check::CertificateBroken);
     let evidence: Vec<&str> = about_proofs.map(|suspicion| suspicion.evidence.as_str()).collect();
     assert_eq!(evidence, ["walk breaks 400 of 400 samples within the radius that is proven for them"]);
+}
+
+#[test]
+fn what_was_not_checked_is_told() {
+    let unchecked = |attacks: &[&str], eps: &str| {
+        let spec = spec(attacks, eps);
+        let cells = plan(&[&spec]).cells.len();
+        verdicts(&spec, vec![broken(200); cells]).unchecked
+    };
+    use Check::{BlackBoxWins, MoreIterationsHurt, OneStepWins, Unbounded};
+    assert_eq!(unchecked(&[STEP], "\"1/4\""), [Unbounded, BlackBoxWins, MoreIterationsHurt, OneStepWins]);
+    assert_eq!(unchecked(&[STEP, CLIMB], "\"1/4\""), [Unbounded, MoreIterationsHurt, OneStepWins]);
+    let recorded = format!("{CLIMB}\nrecord = [1, 9]");
+    assert_eq!(unchecked(&[STEP, WALK, LEAP, &recorded], "\"1/4\""), []);
+    assert_eq!(unchecked(&[STEP, LEAP, CLIMB], "[\"1/4\", 1]"), [MoreIterationsHurt]);
+    // Nothing is told of what is not there.
+    let nothing = spec(&[STEP], "\"1/4\"");
+    let plan = plan(&[&nothing]);
+    let directory = tempfile::tempdir().unwrap();
+    let groups = Group::load(&plan.cells.iter().collect::<Vec<_>>(), &Store::open(directory.path()).unwrap()).unwrap();
+    assert_eq!(judge(&groups, &entries(&groups, |_| Vec::new()), 4).unchecked, []);
+}
+
+#[test]
+fn one_step_is_one_step_however_many_draws_its_gradient_is_the_mean_of() {
+    let averaged = format!("{LEAP}\neot = 20");
+    let attacks = spec(&[&averaged, CLIMB], "\"1/4\"");
+    let found = suspicions(&attacks, vec![broken(300), broken(200)]);
+    assert_eq!(checks(&found), [vec![], vec![Check::OneStepWins], vec![]]);
+}
+
+#[test]
+fn victims_that_answer_otherwise_when_asked_again_are_random() {
+    let other = CellRecord { random_answers: 3, ..broken(100) };
+    let found = suspicions(&spec(&[CLIMB], "\"1/4\""), vec![other]);
+    assert_eq!(checks(&found), [vec![Check::RandomAnswers], vec![]]);
+    assert_eq!(found[0][0].evidence, "3 clean images got other logits when the victim was asked again");
 }

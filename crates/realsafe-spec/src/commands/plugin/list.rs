@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use realsafe_host::{Candidate, Digest, Lock, Manifest, Verdict};
+use realsafe_results::table;
 use serde_json::{Value, json};
 
 use super::{components, digest, manifest, plain};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::plugins::{LOCK, candidates, here, unreadable};
-use crate::terminal::{Format, print, print_json, table};
+use crate::terminal::{Format, print, print_json};
 
 /// List plugins that are found, what their manifests say, and whether they are trusted; none is loaded
 #[derive(clap::Args)]
@@ -49,7 +50,7 @@ impl List {
                 print("no plugins in ./plugins, in $REALSAFE_PLUGIN_PATH, or named with --plugin\n")?;
             }
             Format::Text => {
-                print(&table(&["file", "status", "plugin", "version", "components"], 5, found.iter().map(row)))?;
+                print(&table(&["file", "status", "plugin", "version", "components"], 5..5, found.iter().map(row)))?;
             }
             Format::Json => print_json(&found.iter().map(object).collect())?,
         }

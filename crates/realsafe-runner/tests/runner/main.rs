@@ -1,5 +1,7 @@
 //! What the runner does when attacks misbehave, and how targets are chosen.
 
+mod ledger;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
