@@ -35,6 +35,10 @@ use crate::shared::ascent::{LOSS, STEP_SIZE, StepSize};
 use crate::shared::finite_differences::{ask, host_rows, queries, step, step_share, step_size};
 use crate::shared::grid::{Grid, normalise};
 
+/// How many cells a side of the grid has at least by default: on CIFAR-10 the share of an image that the paper's have on ImageNet
+/// would be five.
+const FEWEST_CELLS: usize = 16;
+
 struct Bandits {
     queries: u64,
     exploration: f32,
@@ -147,7 +151,7 @@ inventory::submit! {
     AttackEntry {
         component: Component {
             id: "bandits",
-            revision: 1,
+            revision: 2,
             origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("bandits.rs"),
             parameters: &[
@@ -178,7 +182,7 @@ inventory::submit! {
                     kind: ParameterKind::Count { minimum: 1, maximum: 100_000 },
                     unit: "cells along the longer side",
                     fallback: Fallback::Unset,
-                    documentation: "The side of the grid, at most that of the image; unset it is 50 per 299 pixels.",
+                    documentation: "The side of the grid, at most that of the image; unset it is 50 per 299 pixels, but 16 at least.",
                 },
                 STEP_SIZE,
                 step_share("0.1"),
@@ -211,7 +215,7 @@ inventory::submit! {
                 grid: if values.is_set("tile-size") {
                     Grid::with_side(context.shape, side(values.count("tile-size")))
                 } else {
-                    Grid::scaled(context.shape)
+                    Grid::with_side(context.shape, Grid::scaled(context.shape).side().max(FEWEST_CELLS))
                 },
                 loss: context.loss(values, "loss")?,
             }))

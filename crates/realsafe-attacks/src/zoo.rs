@@ -174,7 +174,7 @@ inventory::submit! {
     AttackEntry {
         component: Component {
             id: "zoo",
-            revision: 1,
+            revision: 2,
             origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("zoo.rs"),
             parameters: &[
@@ -197,7 +197,7 @@ inventory::submit! {
                     name: "learning-rate",
                     kind: ParameterKind::Number { minimum: 0.0, maximum: 1e3 },
                     unit: "space that is searched",
-                    fallback: Fallback::Value("0.05"),
+                    fallback: Fallback::Value("0.1"),
                     documentation: "The step size of Adam.",
                 },
                 Parameter {

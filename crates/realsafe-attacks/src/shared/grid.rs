@@ -31,6 +31,11 @@ impl Grid {
         Self { shape, rows: cells(height), columns: cells(width) }
     }
 
+    /// How many cells there are along the longer side.
+    pub(crate) fn side(&self) -> usize {
+        self.rows.max(self.columns)
+    }
+
     /// How many cells there are: the dimension of the subspace.
     pub(crate) const fn cells(&self) -> usize {
         self.shape[0] * self.rows * self.columns
