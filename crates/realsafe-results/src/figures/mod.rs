@@ -17,7 +17,7 @@ mod vega;
 use std::io;
 
 use maud::{Markup, html};
-use realsafe_plan::{CurveAxis, Experiment, Facet, Figure, Norm, Number, Search, SearchSpec, ThreatSpec};
+use realsafe_plan::{CurveAxis, Experiment, Facet, Figure, Norm, Number, ThreatSpec};
 
 use crate::grouping::grouped;
 use crate::tables::curves::{CurveRow, is_certificate, is_envelope};
@@ -349,16 +349,10 @@ fn scale(experiment: &Experiment, figure: &Figure, inside: &[&Curve<'_>], all: &
 /// Whether the radii that a spec names for a threat model, those of searches included, are steps of 8-bit images, and written so.
 fn in_levels(experiment: &Experiment, threat: &ThreatSpec) -> bool {
     let searches = experiment.attacks.iter().filter(|attack| attack.threats.contains(&threat.id));
-    let of_search = |search: &SearchSpec| match search {
-        SearchSpec::Fixed(Search::Exponential { start: radius, .. } | Search::Linear { largest: radius, .. }) => {
-            Some(Number::clone(radius))
-        }
-        SearchSpec::Listed | SearchSpec::Fixed(Search::List(_)) => None,
-    };
-    let named = searches.filter_map(|attack| of_search(attack.search.as_ref()?));
-    let named: Vec<Number> = threat.eps.iter().cloned().chain(named).collect();
+    let of_searches = searches.filter_map(|attack| attack.search.as_ref()?.named_radius());
+    let named: Vec<&Number> = threat.eps.iter().chain(of_searches).collect();
     // Halves of steps are usual for weak models.
-    let whole = |eps: &Number| ((510.0 * eps.value()).round() - 510.0 * eps.value()).abs() < 1e-9;
+    let whole = |eps: &&Number| ((510.0 * eps.value()).round() - 510.0 * eps.value()).abs() < 1e-9;
     threat.norm == Norm::Linf && named.iter().all(whole) && named.iter().any(|eps| eps.text().contains('/'))
 }
 
