@@ -33,7 +33,9 @@ fn files(report: &Path, folder: &Path) -> BTreeSet<PathBuf> {
         }
     });
     // These differ from run to run.
-    inside.filter(|path| !["table.txt", "timings.csv", "manifest.json"].iter().any(|name| path == Path::new(name))).collect()
+    inside
+        .filter(|path| !["table.txt", "timings.csv", "manifest.json"].iter().any(|name| path == Path::new(name)))
+        .collect()
 }
 
 #[test]

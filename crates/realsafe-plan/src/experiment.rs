@@ -139,6 +139,16 @@ pub enum SearchSpec {
 }
 
 impl SearchSpec {
+    /// The radius that the spec names for it, if it does.
+    pub const fn named_radius(&self) -> Option<&Number> {
+        match self {
+            Self::Fixed(Search::Exponential { start: radius, .. } | Search::Linear { largest: radius, .. }) => {
+                Some(radius)
+            }
+            Self::Listed | Self::Fixed(Search::List(_)) => None,
+        }
+    }
+
     /// The search in a threat model.
     fn in_threat(&self, threat: &ThreatSpec) -> Search {
         match self {

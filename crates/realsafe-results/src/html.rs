@@ -130,7 +130,7 @@ fn section(spec: &Experiment, experiment: &ExperimentReport, figures: &[Drawing]
                 p { "These say more about the attack than about the model, and may overstate its robustness." }
                 ul.notes { @for suspect in sentences(&experiment.suspects) { li.suspect { (suspect) } } }
             }
-            @if let Some(unchecked) = unchecked(&experiment.unchecked) { p.small { "Not checked: " (unchecked) "." } }
+            @if let Some(unchecked) = unchecked(&experiment.unchecked) { p.small { "Not checked: " (unchecked.replace('`', "")) "." } }
             @let warnings = warnings(&experiment.summary);
             @if !warnings.is_empty() {
                 h3 { "Warnings" }

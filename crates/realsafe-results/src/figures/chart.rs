@@ -2,7 +2,7 @@
 
 use super::font;
 use super::scene::{Anchor, Ink, Point, Scene};
-use super::{Drawing, Key, Line, Panel, Sample};
+use super::{Course, Drawing, Key, Line, Panel, Sample};
 
 const LEFT: f32 = 46.0;
 const TOP: f32 = 24.0;
@@ -59,7 +59,7 @@ fn points(panel: &Panel, line: &Line, samples: &[Sample], height: impl Fn(&Sampl
     let mut points: Vec<Point> = Vec::new();
     let placed = samples.iter().map(|sample| at(panel, sample.x, height(sample)));
     for (x, y) in placed {
-        if line.steps
+        if line.course == Course::Steps
             && let Some(last) = points.last()
         {
             points.push((x, last.1));
@@ -71,6 +71,12 @@ fn points(panel: &Panel, line: &Line, samples: &[Sample], height: impl Fn(&Sampl
 
 fn band(scene: &mut Scene, panel: &Panel, line: &Line, ink: Ink) {
     let samples = panel.visible(line);
+    if line.course == Course::Points {
+        for sample in &samples {
+            scene.line([at(panel, sample.x, sample.low), at(panel, sample.x, sample.high)], ink, 0.8);
+        }
+        return;
+    }
     let mut corners = points(panel, line, &samples, |sample| sample.low);
     corners.extend(points(panel, line, &samples, |sample| sample.high).into_iter().rev());
     scene.area(corners, ink, 0.14);
@@ -82,10 +88,10 @@ fn curve(scene: &mut Scene, panel: &Panel, line: &Line, ink: Ink) {
     for piece in samples.chunk_by(|a, b| a.rate.is_some() && b.rate.is_some()) {
         let piece: Vec<Sample> = piece.iter().filter(|sample| sample.rate.is_some()).copied().collect();
         let places = points(panel, line, &piece, |sample| sample.rate.unwrap_or_default());
-        if !line.steps {
+        if line.course != Course::Steps {
             places.iter().for_each(|place| scene.mark(*place, ink, MARK));
         }
-        if places.len() > 1 {
+        if places.len() > 1 && line.course != Course::Points {
             scene.line(places, ink, 1.6);
         }
     }

@@ -17,7 +17,7 @@ mod vega;
 use std::io;
 
 use maud::{Markup, html};
-use realsafe_plan::{CurveAxis, Experiment, Facet, Figure, Norm, Number, Search, SearchSpec, ThreatSpec};
+use realsafe_plan::{CurveAxis, Experiment, Facet, Figure, Norm, Number, ThreatSpec};
 
 use crate::grouping::grouped;
 use crate::tables::curves::{CurveRow, is_certificate, is_envelope};
@@ -59,9 +59,30 @@ struct Panel {
 struct Line {
     /// The number of its key.
     key: usize,
-    /// Whether the rate stays what it is up to the next sample.
-    steps: bool,
+    course: Course,
     samples: Vec<Sample>,
+}
+
+/// What is known between the samples of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Course {
+    /// The rate stays what it is up to the next one.
+    Steps,
+    /// It changes from one to the next, somehow: they are joined.
+    Joined,
+    /// Nothing.
+    Points,
+}
+
+impl Course {
+    /// The word in Vega-Lite.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Steps => "steps",
+            Self::Joined => "joined",
+            Self::Points => "points",
+        }
+    }
 }
 
 /// A point of a curve.
@@ -82,7 +103,7 @@ impl Panel {
     /// close that nobody could tell them apart are one.
     fn visible(&self, line: &Line) -> Vec<Sample> {
         let Scale { start, end, .. } = self.scale;
-        let before = line.samples.iter().rfind(|sample| sample.x <= start).filter(|_| line.steps);
+        let before = line.samples.iter().rfind(|sample| sample.x <= start).filter(|_| line.course == Course::Steps);
         let first = before.map(|sample| Sample { x: start, ..*sample });
         let is_within = |sample: &&Sample| (start..=end).contains(&sample.x) && (before.is_none() || sample.x > start);
         let within = line.samples.iter().filter(is_within).copied();
@@ -90,14 +111,15 @@ impl Panel {
         for sample in first.into_iter().chain(within) {
             let is_near = |last: &Sample| self.scale.place(sample.x) - self.scale.place(last.x) < CLOSE;
             // The first one says where the curve starts.
-            if line.steps && visible.len() > 1 && visible.last().is_some_and(is_near) {
+            let in_steps = line.course == Course::Steps && visible.len() > 1;
+            if in_steps && visible.last().is_some_and(is_near) {
                 let x = visible.pop().map_or(sample.x, |last| last.x);
                 visible.push(Sample { x, ..sample });
             } else {
                 visible.push(sample);
             }
         }
-        if let Some(last) = visible.last().filter(|last| line.steps && last.x < end) {
+        if let Some(last) = visible.last().filter(|last| line.course == Course::Steps && last.x < end) {
             visible.push(Sample { x: end, ..*last });
         }
         visible
@@ -155,7 +177,7 @@ struct Curve<'a> {
     facets: Vec<&'a str>,
     norm: &'a str,
     threat: &'a str,
-    steps: bool,
+    course: Course,
     samples: Vec<Sample>,
 }
 
@@ -187,7 +209,7 @@ fn compose(experiment: &Experiment, figure: &Figure, curves: &[&Curve<'_>]) -> D
     let keys = series.iter().enumerate().map(|(index, (values, curves))| Key {
         ink: if is_worst(values) { Ink::WorstCase } else { Ink::Series(index) },
         label: label(experiment, figure, &figure.series, values),
-        marked: curves.iter().any(|curve| !curve.steps),
+        marked: curves.iter().any(|curve| curve.course != Course::Steps),
     });
     let keys: Vec<Key> = keys.collect();
     let panels = grouped(curves.iter().copied(), |curve| values(figure, curve, &figure.panels));
@@ -195,7 +217,7 @@ fn compose(experiment: &Experiment, figure: &Figure, curves: &[&Curve<'_>]) -> D
         let line = |curve: &&Curve<'_>| {
             let own = values(figure, curve, &figure.series);
             let key = series.iter().position(|(values, _)| *values == own).unwrap_or_default();
-            Line { key, steps: curve.steps, samples: curve.samples.clone() }
+            Line { key, course: curve.course, samples: curve.samples.clone() }
         };
         let mut lines: Vec<Line> = inside.iter().map(line).collect();
         // The worst case often lies on the curve of an attack, which it must not hide.
@@ -266,7 +288,13 @@ fn curves<'a>(figure: &Figure, rows: &'a [CurveRow]) -> Vec<Curve<'a>> {
         let seeds = grouped(rows.iter().copied(), |row| row.values.seed);
         let seeds: Vec<Vec<Sample>> = seeds.into_iter().map(samples).collect();
         let samples = mean_curve(&seeds, values.steps);
-        Curve { facets, norm: &about.norm, threat: &about.threat, steps: values.steps, samples }
+        let course = match (values.steps, figure.axis) {
+            (true, _) => Course::Steps,
+            // Of what is judged in the end only.
+            (false, CurveAxis::Queries) => Course::Points,
+            (false, _) => Course::Joined,
+        };
+        Curve { facets, norm: &about.norm, threat: &about.threat, course, samples }
     };
     of_attack.into_iter().map(curve).filter(|curve| !curve.samples.is_empty()).collect()
 }
@@ -321,16 +349,10 @@ fn scale(experiment: &Experiment, figure: &Figure, inside: &[&Curve<'_>], all: &
 /// Whether the radii that a spec names for a threat model, those of searches included, are steps of 8-bit images, and written so.
 fn in_levels(experiment: &Experiment, threat: &ThreatSpec) -> bool {
     let searches = experiment.attacks.iter().filter(|attack| attack.threats.contains(&threat.id));
-    let of_search = |search: &SearchSpec| match search {
-        SearchSpec::Fixed(Search::Exponential { start: radius, .. } | Search::Linear { largest: radius, .. }) => {
-            Some(Number::clone(radius))
-        }
-        SearchSpec::Listed | SearchSpec::Fixed(Search::List(_)) => None,
-    };
-    let named = searches.filter_map(|attack| of_search(attack.search.as_ref()?));
-    let named: Vec<Number> = threat.eps.iter().cloned().chain(named).collect();
+    let of_searches = searches.filter_map(|attack| attack.search.as_ref()?.named_radius());
+    let named: Vec<&Number> = threat.eps.iter().chain(of_searches).collect();
     // Halves of steps are usual for weak models.
-    let whole = |eps: &Number| ((510.0 * eps.value()).round() - 510.0 * eps.value()).abs() < 1e-9;
+    let whole = |eps: &&Number| ((510.0 * eps.value()).round() - 510.0 * eps.value()).abs() < 1e-9;
     threat.norm == Norm::Linf && named.iter().all(whole) && named.iter().any(|eps| eps.text().contains('/'))
 }
 

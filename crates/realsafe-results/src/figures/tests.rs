@@ -74,7 +74,7 @@ fn panels_and_lines_are_what_the_spec_says() {
     assert_eq!(keys, [("step", true), ("walk", false)]);
     let panel = &drawing.panels[0];
     assert_eq!(panel.scale, Scale::levels(8.0 / 255.0));
-    assert_eq!(panel.lines.iter().map(|line| line.steps).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(panel.lines.iter().map(|line| line.course).collect::<Vec<_>>(), [Course::Joined, Course::Steps]);
     // The distances go beyond the radii of the spec, and the curve up to them.
     let seen: Vec<f64> = panel.visible(&panel.lines[1]).iter().map(|sample| sample.x).collect();
     assert_eq!(seen, [0.0, 0.01, 0.02, 8.0 / 255.0]);
@@ -192,6 +192,20 @@ fn panels_of_other_norms_keep_axes_of_their_own_in_vega_lite() {
 }
 
 #[test]
+fn nothing_is_drawn_between_points_against_queries() {
+    let mut rows = rows();
+    rows.iter_mut().for_each(|row| row.values.steps = false);
+    let spec = experiment("figure = [{ x-axis = \"queries\", model = \"plain\", eps = \"6/255\" }]");
+    let [drawing] = drawings(&spec, &rows).try_into().unwrap();
+    assert_eq!(drawing.panels[0].lines[0].course, Course::Points);
+    // A sample of the key and an interval for each of three points, and marks.
+    let svg = drawing.svg();
+    assert_eq!((svg.matches("class=\"line c").count(), svg.matches("class=\"area").count()), (1 + 3, 1 + 3), "{svg}");
+    let vega: serde_json::Value = serde_json::from_slice(&drawing.vega_lite().unwrap()).unwrap();
+    assert!(vega["data"]["values"].as_array().unwrap().iter().all(|value| value["course"] == "points"));
+}
+
+#[test]
 fn seeds_are_averaged_where_all_are_known() {
     let sample = |x, rate| Sample { x, rate: Some(rate), low: rate - 0.1, high: rate + 0.1 };
     let curves = [vec![sample(0.0, 1.0), sample(2.0, 0.5)], vec![sample(0.0, 0.5), sample(1.0, 0.25)]];
@@ -213,7 +227,7 @@ fn steps_too_close_to_see_are_one() {
         low: 0.0,
         high: 1.0,
     });
-    let line = Line { key: 0, steps: true, samples: samples.collect() };
+    let line = Line { key: 0, course: Course::Steps, samples: samples.collect() };
     let panel = Panel { title: String::new(), scale: Scale::linear(1.0), lines: vec![line] };
     let visible = panel.visible(&panel.lines[0]);
     assert!((900..1100).contains(&visible.len()), "{}", visible.len());

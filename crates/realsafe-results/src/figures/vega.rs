@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::axis::Scale;
-use super::{Drawing, Panel, Sample};
+use super::{Course, Drawing, Line, Panel, Sample};
 
 /// The specification: a view per panel, because axes may differ.
 pub(super) fn specification(drawing: &Drawing) -> Value {
@@ -33,10 +33,12 @@ fn view(drawing: &Drawing, panel: &Panel, color: &Value) -> Value {
         "transform": [{ "filter": { "field": "panel", "equal": panel.title } }],
         "encoding": { "x": x_axis(drawing, &panel.scale), "color": color },
         "layer": [
-            band("datum.steps", "step-after"),
-            band("!datum.steps", "linear"),
-            line("datum.steps", "step-after", false, &tooltip),
-            line("!datum.steps", "linear", true, &tooltip),
+            band(Course::Steps, "step-after"),
+            band(Course::Joined, "linear"),
+            whiskers(),
+            line(Course::Steps, json!({ "type": "line", "interpolate": "step-after", "clip": true }), &tooltip),
+            line(Course::Joined, json!({ "type": "line", "point": true, "clip": true }), &tooltip),
+            line(Course::Points, json!({ "type": "point", "filled": true, "clip": true }), &tooltip),
         ],
     })
 }
@@ -57,18 +59,32 @@ fn x_axis(drawing: &Drawing, scale: &Scale) -> Value {
     axis
 }
 
-fn band(filter: &str, interpolate: &str) -> Value {
+/// Chooses the curves of a course.
+fn of(course: Course) -> Value {
+    json!([{ "filter": { "field": "course", "equal": course.name() } }])
+}
+
+fn band(course: Course, interpolate: &str) -> Value {
     json!({
-        "transform": [{ "filter": filter }],
+        "transform": of(course),
         "mark": { "type": "area", "opacity": 0.15, "interpolate": interpolate, "clip": true },
         "encoding": { "y": y_axis("low"), "y2": { "field": "high" } },
     })
 }
 
-fn line(filter: &str, interpolate: &str, point: bool, tooltip: &[Value]) -> Value {
+/// The intervals of points that nothing joins.
+fn whiskers() -> Value {
     json!({
-        "transform": [{ "filter": filter }],
-        "mark": { "type": "line", "interpolate": interpolate, "point": point, "clip": true },
+        "transform": of(Course::Points),
+        "mark": { "type": "rule", "clip": true },
+        "encoding": { "y": y_axis("low"), "y2": { "field": "high" } },
+    })
+}
+
+fn line(course: Course, mark: Value, tooltip: &[Value]) -> Value {
+    json!({
+        "transform": of(course),
+        "mark": mark,
         "encoding": { "y": y_axis("rate"), "tooltip": tooltip },
     })
 }
@@ -82,14 +98,12 @@ fn y_axis(field: &str) -> Value {
 
 /// A row per point; steps go on to the end of the axis.
 fn data(drawing: &Drawing, panel: &Panel) -> Vec<Value> {
-    let row = |key: usize, steps: bool, sample: &Sample| {
+    let row = |line: &Line, sample: &Sample| {
         json!({
-            "panel": panel.title, "series": drawing.keys[key].label, "steps": steps, "x": sample.x, "rate": sample.rate,
-            "low": sample.low, "high": sample.high,
+            "panel": panel.title, "series": drawing.keys[line.key].label, "course": line.course.name(), "x": sample.x,
+            "rate": sample.rate, "low": sample.low, "high": sample.high,
         })
     };
     let lines = panel.lines.iter();
-    lines
-        .flat_map(|line| panel.visible(line).into_iter().map(move |sample| row(line.key, line.steps, &sample)))
-        .collect()
+    lines.flat_map(|line| panel.visible(line).into_iter().map(move |sample| row(line, &sample))).collect()
 }

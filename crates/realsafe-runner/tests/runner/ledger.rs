@@ -51,7 +51,8 @@ fn answers_that_are_not_repeated_are_noticed_whatever_decides() {
     let steady = records(&format!("{DIGITS}{NETWORK}{attacks}").replace("\"moody\"", "\"digits-cnn\""));
     assert_eq!(steady.iter().map(|record| record.random_answers).collect::<Vec<_>>(), [0, 0]);
     // Who says so is judged by shares of draws instead.
-    let randomised = format!("{DIGITS}{NETWORK}[[defense]]\nuse = \"rand-disc\"\n{}", attacks.replace("moody", "digits-cnn"));
+    let randomised =
+        format!("{DIGITS}{NETWORK}[[defense]]\nuse = \"rand-disc\"\n{}", attacks.replace("moody", "digits-cnn"));
     assert!(records(&randomised).iter().all(|record| record.random_answers == 0));
 }
 

@@ -85,7 +85,10 @@ fn what_cannot_be_judged_is_refused() {
     let other = judged.call(file, "--set data.split=train");
     assert_eq!(other.code, Some(65), "{other}");
     let expected = "error: the set says that sample 0 is of class";
-    assert!(other.stderr.contains(expected) && other.stderr.contains("of other images than those of the spec"), "{other}");
+    assert!(
+        other.stderr.contains(expected) && other.stderr.contains("of other images than those of the spec"),
+        "{other}"
+    );
     let missing = judged.call("nowhere.npy", "");
     assert!(missing.code == Some(2) && missing.stderr.contains("nowhere.npy"), "{missing}");
     fs_err::write(judged.folder.path("x.png"), "").unwrap();

@@ -71,7 +71,7 @@ fn listed_points(attack: &Group, entries: &[Entry]) -> Vec<CurveRow> {
     let of_victim =
         |entry: &&Entry| entry.group.is_none() && entry.seed == attack.seed && entry.subject.same_victim(&subject);
     let mut points = Vec::new();
-    for entry in entries.iter().filter(of_victim) {
+    for entry in entries.iter().filter(of_victim).filter(|entry| !entry.judged.is_empty()) {
         let Some(eps) = &entry.eps else { continue };
         if points.is_empty() {
             points.push(blank.point(0.0, unattacked(attack, &entry.judged)));

@@ -253,7 +253,7 @@ fn the_worst_case_is_exact_beside_minimal_distances_and_needs_no_list() {
     let both = worst(&[walk.clone(), run.clone()]);
     close(against(&both, "eps"), &[(0.0, 1.0), (0.1, 2.0 * third), (0.3, third)]);
     assert!(both.iter().all(|row| row.values.steps && row.about.attack == "worst-case"));
-    assert!(worst(&[walk.clone()]).is_empty());
+    assert!(worst(std::slice::from_ref(&walk)).is_empty());
     // What is not broken after an error is open.
     let mut failed = run;
     failed.1.outcomes.iter_mut().for_each(|outcome| outcome.status = Status::Invalid);
