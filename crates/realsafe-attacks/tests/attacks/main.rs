@@ -2,6 +2,7 @@
 
 mod apgd;
 mod apgd_traces;
+mod autoattack;
 mod bench;
 mod chains;
 mod closed_form;
@@ -10,6 +11,7 @@ mod counting;
 mod driver;
 mod fab;
 mod gradient_steps;
+mod invariants;
 mod labels;
 mod minimal_distance;
 mod oracle;
@@ -24,5 +26,6 @@ mod sample;
 mod scores;
 mod searches;
 mod square;
+mod tested;
 mod transfer;
 mod walks;
