@@ -5,7 +5,7 @@ use realsafe_plan::{Cost, Goal, Norm, Success};
 
 use crate::bench::{Setting, scatter};
 use crate::problems::{Problem, linear_problem, two_and_a_far_third};
-use crate::reference::NORMS;
+use crate::reference::{Image, NORMS};
 
 fn breaks_exactly_above(attack: (&str, &str), problem: &Problem) {
     for norm in NORMS {
@@ -86,6 +86,24 @@ fn breaks_a_model_that_is_certain(gaps: &[f32]) {
 #[test]
 fn it_breaks_a_model_that_is_certain() {
     breaks_a_model_that_is_certain(&[20.0, 60.0, 101.0, 103.0]);
+}
+
+#[test]
+fn it_returns_where_a_model_that_is_certain_is_least_so() {
+    for gap in [60.0, 101.0, 103.0] {
+        let problem = saturated(gap);
+        for norm in NORMS {
+            for parameters in ["", "start = \"none\""] {
+                // There one class still has next to all of the probability.
+                let setting = Setting::untargeted(norm, 0.4 * problem.distance(0, norm), Success::Last);
+                let judged = &problem.run(("apgd", parameters), &setting)[0];
+                let image: Image = judged.pixels.iter().map(|pixel| f64::from(*pixel)).collect();
+                let logits = problem.logits(&image);
+                let left = (logits[0] - logits[1]).abs() / f64::from(gap);
+                assert!((0.58..0.62).contains(&left), "{gap} {norm:?} {parameters}: {left} of it are left");
+            }
+        }
+    }
 }
 
 #[test]
