@@ -1,15 +1,16 @@
 //! Small models on which attacks are tried, and a short way to run an attack.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use realsafe_core::{
-    AttackContext, AttackEntry, Control, DefendedModel, Defense, Draws, Driver, Judgement, Locations, Member, Model,
-    Pool, Recorded, Registry, Run, Samples, Stop, Task, inventory,
+    AttackContext, AttackEntry, Control, DefendedModel, Defense, Draws, Driver, Judged, Judgement, Locations, Member,
+    Model, Pool, Registry, Run, Samples, Stop, Task, inventory, read,
 };
 use realsafe_plan::{
-    Budget, Ensemble, Environment, Goal, GradientMode, Norm, Search, Success, Surrogates, parse_component,
+    AttackTraits, Budget, Chosen, Component, Ensemble, Environment, Goal, GradientMode, Norm, Search, Success,
+    Surrogates, parse_component,
 };
 
 extern crate realsafe_attacks as _;
@@ -44,7 +45,7 @@ impl Model for Linear {
     }
 }
 
-/// A smooth network of two layers: `W₂ tanh(W₁ x + b)`.
+/// A smooth network of two layers: `W₂ tanh(W₁ x) + b`.
 pub(crate) struct TwoLayers {
     pub(crate) first: Linear,
     pub(crate) second: Linear,
@@ -55,6 +56,42 @@ impl Model for TwoLayers {
         let hidden = self.first.logits(images, draws)?.tanh();
         let [n, width] = hidden.dims();
         self.second.logits(hidden.reshape([n, 1, 1, width]), draws)
+    }
+}
+
+/// A model that needs three passes for an answer.
+pub(crate) struct Threefold(pub(crate) Arc<dyn Model>);
+
+impl Model for Threefold {
+    fn logits(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<2>, Stop> {
+        self.0.logits(images, draws)
+    }
+
+    fn passes(&self) -> u64 {
+        3
+    }
+}
+
+/// A model that notes the first image of every batch that it is asked about.
+pub(crate) struct Spy {
+    model: Arc<dyn Model>,
+    seen: Arc<Mutex<Vec<Vec<f32>>>>,
+}
+
+impl Spy {
+    /// The model, and what will be noted.
+    pub(crate) fn around(model: Arc<dyn Model>) -> (Arc<dyn Model>, Arc<Mutex<Vec<Vec<f32>>>>) {
+        let seen = Arc::default();
+        (Arc::new(Self { model, seen: Arc::clone(&seen) }), seen)
+    }
+}
+
+impl Model for Spy {
+    fn logits(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<2>, Stop> {
+        let [_, channels, height, width] = images.dims();
+        let first = read(images.clone())?[..channels * height * width].to_vec();
+        self.seen.lock().unwrap().push(first);
+        self.model.logits(images, draws)
     }
 }
 
@@ -81,19 +118,20 @@ pub(crate) struct Setting {
     /// How many draws verdicts are the mean of.
     pub(crate) draws: Option<u32>,
     pub(crate) minimises_distance: bool,
+    /// The images that attacks on labels may start from; none are the samples themselves.
+    pub(crate) pool: Option<Samples>,
 }
 
 impl Setting {
     pub(crate) fn untargeted(norm: Norm, eps: impl Into<Option<f64>>, success: Success) -> Self {
-        let (goal, restarts, budget, record) = (Goal::Untargeted, 1, Budget::default(), Vec::new());
         Self {
             norm,
-            goal,
+            goal: Goal::Untargeted,
             eps: eps.into(),
             success,
-            restarts,
-            budget,
-            record,
+            restarts: 1,
+            budget: Budget::default(),
+            record: Vec::new(),
             seed: 0,
             surrogates: Vec::new(),
             ensemble: Ensemble::default(),
@@ -103,7 +141,15 @@ impl Setting {
             eot: 1,
             draws: None,
             minimises_distance: false,
+            pool: None,
         }
+    }
+}
+
+impl std::fmt::Display for Setting {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { norm, goal, eps, success, search, restarts, budget, seed, .. } = self;
+        write!(to, "{norm:?} {goal:?} {eps:?} {success:?} {search:?} restarts {restarts} {budget:?} seed {seed}")
     }
 }
 
@@ -112,39 +158,73 @@ pub(crate) fn samples(pixels: &[Vec<f32>], labels: &[u32]) -> Samples {
     Samples { shape: [1, 1, pixels[0].len()], pixels: pixels.concat(), labels: labels.to_vec(), targets: None }
 }
 
-/// Runs an attack, given by its id and parameters in TOML, on samples with these indices.
-pub(crate) fn run_on(
+/// Some of the samples, in that order.
+pub(crate) fn part(all: &Samples, rows: &[usize]) -> Samples {
+    let size: usize = all.shape.iter().product();
+    Samples {
+        pixels: rows.iter().flat_map(|row| &all.pixels[row * size..(row + 1) * size]).copied().collect(),
+        labels: rows.iter().map(|row| all.labels[*row]).collect(),
+        ..all.clone()
+    }
+}
+
+/// A component with its parameters, from their TOML.
+pub(crate) fn parse(component: &'static Component, parameters: &str) -> Chosen {
+    let environment =
+        Environment { data: ".".into(), data_origin: String::new(), builtin: &|_| None, read_files: false };
+    let catalogue = Registry::linked().catalogue().expect("names are unique");
+    let chosen = parse_component(component, parameters, &catalogue, &environment);
+    chosen.unwrap_or_else(|error| panic!("{} with {parameters}: {error:?}", component.id))
+}
+
+/// A registered attack.
+pub(crate) fn entry(id: &str) -> &'static AttackEntry {
+    inventory::iter::<AttackEntry>().find(|entry| entry.component.id == id).expect("a registered attack")
+}
+
+/// What is declared of a registered attack.
+pub(crate) fn traits(id: &str) -> &'static AttackTraits {
+    entry(id).component.attack().expect("attacks have attack traits")
+}
+
+/// Builds an attack, given by its id and parameters in TOML.
+pub(crate) fn build(
     (id, parameters): (&str, &str),
     model: &Arc<dyn Model>,
     samples: &Samples,
-    indices: &[u32],
     setting: &Setting,
-) -> Result<(Vec<Judgement>, Vec<Recorded>), Stop> {
-    let entry = inventory::iter::<AttackEntry>().find(|entry| entry.component.id == id).expect("a registered attack");
-    let environment =
-        Environment { data: ".".into(), data_origin: String::new(), builtin: &|_| None, read_files: false };
-    let registry = Registry::linked();
-    let catalogue = registry.catalogue().expect("names are unique");
-    let chosen = parse_component(&entry.component, parameters, &catalogue, &environment).expect("valid parameters");
-    let traits = entry.component.attack().expect("attacks have attack traits");
-    let mut setting = setting.clone();
-    if traits.surrogates == Surrogates::Needed && setting.surrogates.is_empty() {
-        setting.surrogates = vec![Arc::clone(model)];
-    }
-    setting.minimises_distance = traits.minimises_distance;
-    setting.transfers = traits.surrogates == Surrogates::Transfer && !setting.surrogates.is_empty();
+) -> Box<dyn Run> {
+    let entry = entry(id);
     let context = AttackContext {
-        registry: Arc::new(registry),
+        registry: Arc::new(Registry::linked()),
         locations: Locations { data: ".".into() },
         norm: setting.norm,
         goal: setting.goal,
         shape: samples.shape,
         classes: classes(model, samples),
         surrogates: setting.surrogates.len(),
-        pool: Arc::new(Pool::new(Arc::new(samples.clone()))),
+        pool: Arc::new(Pool::new(Arc::new(setting.pool.as_ref().unwrap_or(samples).clone()))),
     };
-    let attack = (entry.build)(&chosen.values, &context).expect("an attack");
-    drive(&*attack, model, samples, indices, &setting)
+    let built = (entry.build)(&parse(&entry.component, parameters).values, &context);
+    built.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Runs an attack, given by its id and parameters in TOML, on samples with these indices.
+pub(crate) fn run_on(
+    attack: (&str, &str),
+    model: &Arc<dyn Model>,
+    samples: &Samples,
+    indices: &[u32],
+    setting: &Setting,
+) -> Result<Judged, Stop> {
+    let traits = traits(attack.0);
+    let mut setting = setting.clone();
+    if traits.surrogates == Surrogates::Needed && setting.surrogates.is_empty() {
+        setting.surrogates = vec![Arc::clone(model)];
+    }
+    setting.minimises_distance = traits.minimises_distance;
+    setting.transfers = traits.surrogates == Surrogates::Transfer && !setting.surrogates.is_empty();
+    drive(&*build(attack, model, samples, &setting), model, samples, indices, &setting)
 }
 
 fn classes(model: &Arc<dyn Model>, samples: &Samples) -> usize {
@@ -162,10 +242,22 @@ pub(crate) fn drive(
     samples: &Samples,
     indices: &[u32],
     setting: &Setting,
-) -> Result<(Vec<Judgement>, Vec<Recorded>), Stop> {
+) -> Result<Judged, Stop> {
+    let Setting { restarts, eot, minimises_distance, .. } = *setting;
+    drive_chain(&[Member { attack, restarts, eot, minimises_distance }], model, samples, indices, setting)
+}
+
+/// Runs attacks one after the other on samples with these indices.
+pub(crate) fn drive_chain(
+    members: &[Member<'_>],
+    model: &Arc<dyn Model>,
+    samples: &Samples,
+    indices: &[u32],
+    setting: &Setting,
+) -> Result<Judged, Stop> {
     // A model without residual branches is its own damped version.
     let behind = |model: &Arc<dyn Model>, stack| {
-        let damped = attack.residual_decay().and_then(|decay| model.with_residual_decay(decay));
+        let damped = members[0].attack.residual_decay().and_then(|decay| model.with_residual_decay(decay));
         DefendedModel::new(damped.unwrap_or_else(|| Arc::clone(model)), stack)
     };
     let model = behind(model, setting.stack.clone());
@@ -192,11 +284,45 @@ pub(crate) fn drive(
         seed: setting.seed,
         draws: setting.draws,
     };
-    let restarts = setting.restarts;
-    let member = Member { attack, restarts, eot: setting.eot, minimises_distance: setting.minimises_distance };
     let control = Control { cancelled: &Arc::new(AtomicBool::new(false)), stepped: &|_| {} };
-    let judged = Driver::run(task, &[member], &device, control)?;
-    Ok((judged.judgements, judged.recorded))
+    Driver::run(task, members, &device, control)
+}
+
+/// A member of a chain, given by its id and parameters in TOML.
+pub(crate) struct Listed {
+    pub(crate) id: String,
+    pub(crate) parameters: String,
+    pub(crate) restarts: u32,
+    pub(crate) eot: u32,
+}
+
+impl Listed {
+    pub(crate) fn new(id: &str, parameters: &str) -> Self {
+        Self { id: id.to_owned(), parameters: parameters.to_owned(), restarts: 1, eot: 1 }
+    }
+}
+
+/// Runs such attacks one after the other.
+pub(crate) fn drive_listed(
+    members: &[Listed],
+    model: &Arc<dyn Model>,
+    samples: &Samples,
+    indices: &[u32],
+    setting: &Setting,
+) -> Result<Judged, Stop> {
+    let build = |member: &Listed| build((&member.id, &member.parameters), model, samples, setting);
+    let built: Vec<_> = members.iter().map(build).collect();
+    let member = |(listed, attack): (&Listed, _)| {
+        let Listed { id, restarts, eot, .. } = listed;
+        Member { attack, restarts: *restarts, eot: *eot, minimises_distance: traits(id).minimises_distance }
+    };
+    let members = members.iter().zip(built.iter().map(|built| &**built)).map(member);
+    drive_chain(&members.collect::<Vec<_>>(), model, samples, indices, setting)
+}
+
+/// The indices of samples that are numbered from 0.
+pub(crate) fn from_zero(samples: &Samples) -> Vec<u32> {
+    (0..).take(samples.labels.len()).collect()
 }
 
 /// Runs an attack on all samples, numbered from 0.
@@ -206,8 +332,7 @@ pub(crate) fn run(
     samples: &Samples,
     setting: &Setting,
 ) -> Vec<Judgement> {
-    let indices: Vec<u32> = (0..).take(samples.labels.len()).collect();
-    run_on(attack, model, samples, &indices, setting).expect("the attack runs").0
+    run_on(attack, model, samples, &from_zero(samples), setting).expect("the attack runs").judgements
 }
 
 /// A fixed pseudo-random number in `[-1, 1)` for each index: test data, nothing more.
@@ -216,22 +341,8 @@ pub(crate) fn scatter(index: usize) -> f32 {
     ((mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 40) as f32 / 8_388_608.0 - 1.0
 }
 
-/// A linear model of 3 classes over 12 pixels, with samples in the middle of the box that it classifies correctly.
-pub(crate) fn linear_problem() -> (Vec<Vec<f32>>, Arc<dyn Model>, Samples) {
-    let weights: Vec<Vec<f32>> =
-        (0..3).map(|class| (0..12).map(|pixel| scatter(class * 12 + pixel)).collect()).collect();
-    let pixels: Vec<Vec<f32>> =
-        (0..20).map(|row| (0..12).map(|at| 0.5 + 0.2 * scatter(1000 + row * 12 + at)).collect()).collect();
-    let labels: Vec<u32> = pixels.iter().map(|image| predict(&weights, image)).collect();
-    let samples = samples(&pixels, &labels);
-    (weights.clone(), Arc::new(Linear::new(&weights, &[0.0; 3])), samples)
-}
-
-pub(crate) fn logit(weights: &[f32], image: &[f32]) -> f64 {
-    weights.iter().zip(image).map(|(weight, pixel)| f64::from(*weight) * f64::from(*pixel)).sum()
-}
-
-fn predict(weights: &[Vec<f32>], image: &[f32]) -> u32 {
-    let logits: Vec<f64> = weights.iter().map(|row| logit(row, image)).collect();
-    (0..3).max_by(|a, b| logits[*a as usize].total_cmp(&logits[*b as usize])).unwrap()
+/// So many rows of such numbers, times a scale.
+pub(crate) fn matrix(rows: usize, columns: usize, scale: f32, from: usize) -> Vec<Vec<f32>> {
+    let row = |row: usize| (0..columns).map(|column| scale * scatter(from + row * columns + column)).collect();
+    (0..rows).map(row).collect()
 }

@@ -1,16 +1,12 @@
 //! Attacks one after the other: each gets what the ones before left, and is credited with what it breaks.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use burn::tensor::Tensor;
+use realsafe_core::random::Purpose;
+use realsafe_core::{Attack, Batch, Gradients, Judged, Member, Role, Stop, Verdict, fill_uniform, state};
+use realsafe_plan::{Cost, Norm, Success};
 
-use burn::tensor::{Device, Tensor};
-use realsafe_core::{
-    Attack, Batch, Control, DefendedModel, Draws, Driver, Gradients, Judged, Member, Role, Stop, Task, Verdict,
-    fill_uniform, random::Purpose, state,
-};
-use realsafe_plan::{Budget, Cost, Ensemble, Goal, Norm, Success};
-
-use crate::bench::linear_problem;
+use crate::bench::{Setting, drive_chain, from_zero};
+use crate::problems::linear_problem;
 
 /// Adds noise of its own stream to every pixel.
 struct Shift {
@@ -54,38 +50,9 @@ impl Attack for Shift {
 }
 
 fn chain(members: &[Member<'_>], eps: f64) -> Judged {
-    let (_, model, samples) = linear_problem();
-    let device = Device::flex();
-    let model = DefendedModel::new(model, Vec::new());
-    let clean = model
-        .judge(&samples, &Draws::none(samples.labels.len()), &device)
-        .unwrap()
-        .predictions()
-        .into_iter()
-        .map(Option::unwrap)
-        .collect();
-    let count = samples.labels.len();
-    let task = Task {
-        model,
-        surrogates: Vec::new(),
-        ensemble: Ensemble::default(),
-        transfers: false,
-        indices: (0..).take(count).collect(),
-        targets: vec![None; count],
-        clean,
-        samples,
-        norm: Norm::Linf,
-        goal: Goal::Untargeted,
-        eps: Some(eps),
-        search: None,
-        success: Success::AnyIterate,
-        budget: Budget::default(),
-        record: Vec::new(),
-        seed: 0,
-        draws: None,
-    };
-    let control = Control { cancelled: &Arc::new(AtomicBool::new(false)), stepped: &|_| {} };
-    Driver::run(task, members, &device, control).unwrap()
+    let problem = linear_problem();
+    let setting = Setting::untargeted(Norm::Linf, eps, Success::AnyIterate);
+    drive_chain(members, &problem.model, &problem.samples, &from_zero(&problem.samples), &setting).unwrap()
 }
 
 const fn member(attack: &Shift, minimises_distance: bool) -> Member<'_> {

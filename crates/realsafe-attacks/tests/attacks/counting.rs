@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
-use realsafe_core::{Attack, Batch, Draws, Labels, Model, Role, Rows, Samples, Select, Stop, Verdict, state};
+use realsafe_core::{Attack, Batch, Labels, Model, Role, Rows, Select, Stop, Verdict, state};
 use realsafe_plan::{Budget, Cost, Norm, Success};
 
-use crate::bench::{Setting, drive, linear_problem, run, run_on};
+use crate::bench::{Setting, Threefold, drive, part, run, run_on};
+use crate::problems::{Problem, linear_problem};
 
 #[test]
 fn the_last_iterate_costs_all_steps_and_any_iterate_stops_early() {
-    let (_, model, samples) = linear_problem();
+    let Problem { model, samples, .. } = linear_problem();
     let last = run(("bim", "steps = 20"), &model, &samples, &Setting::untargeted(Norm::Linf, 0.4, Success::Last));
     let any = run(("bim", "steps = 20"), &model, &samples, &Setting::untargeted(Norm::Linf, 0.4, Success::AnyIterate));
     for (last, any) in last.iter().zip(&any) {
@@ -22,7 +23,7 @@ fn the_last_iterate_costs_all_steps_and_any_iterate_stops_early() {
 
 #[test]
 fn clean_errors_cost_nothing_where_any_image_decides() {
-    let (_, model, mut samples) = linear_problem();
+    let Problem { model, mut samples, .. } = linear_problem();
     samples.labels.iter_mut().for_each(|label| *label = (*label + 1) % 3);
     for judged in run(("pgd", ""), &model, &samples, &Setting::untargeted(Norm::Linf, 0.1, Success::AnyIterate)) {
         assert_eq!((judged.verdict, judged.spent, judged.first_success), (Verdict::Broken, Cost::default(), Some(0)));
@@ -32,7 +33,7 @@ fn clean_errors_cost_nothing_where_any_image_decides() {
 
 #[test]
 fn restarts_go_on_with_what_is_not_broken() {
-    let (_, model, samples) = linear_problem();
+    let Problem { model, samples, .. } = linear_problem();
     let eps = 0.02;
     let setting = Setting { restarts: 3, ..Setting::untargeted(Norm::Linf, eps, Success::Last) };
     for judged in run(("pgd", "steps = 5"), &model, &samples, &setting) {
@@ -43,10 +44,11 @@ fn restarts_go_on_with_what_is_not_broken() {
 
 #[test]
 fn recorded_steps_hold_the_iterate_after_each() {
-    let (_, model, samples) = linear_problem();
+    let Problem { model, samples, .. } = linear_problem();
     let indices: Vec<u32> = (0..20).collect();
     let setting = Setting { record: vec![1, 4], ..Setting::untargeted(Norm::Linf, 0.1, Success::Last) };
-    let (_, recorded) = run_on(("bim", "steps = 4\nstep-size = 0.02"), &model, &samples, &indices, &setting).unwrap();
+    let attack = ("bim", "steps = 4\nstep-size = 0.02");
+    let recorded = run_on(attack, &model, &samples, &indices, &setting).unwrap().recorded;
     assert_eq!(recorded.len(), 40);
     for pair in recorded.chunks(2) {
         assert_eq!((pair[0].step, pair[1].step, pair[0].queries, pair[1].queries), (1, 4, 1, 4));
@@ -54,22 +56,9 @@ fn recorded_steps_hold_the_iterate_after_each() {
     }
 }
 
-/// A model that needs three passes for an answer.
-struct Threefold(Arc<dyn Model>);
-
-impl Model for Threefold {
-    fn logits(&self, images: Tensor<4>, draws: &Draws) -> Result<Tensor<2>, Stop> {
-        self.0.logits(images, draws)
-    }
-
-    fn passes(&self) -> u64 {
-        3
-    }
-}
-
 #[test]
 fn an_answer_costs_one_query_and_all_the_passes_that_it_takes() {
-    let (_, model, samples) = linear_problem();
+    let Problem { model, samples, .. } = linear_problem();
     let model: Arc<dyn Model> = Arc::new(Threefold(model));
     let setting = Setting::untargeted(Norm::Linf, 0.4, Success::Last);
     for judged in run(("bim", "steps = 20"), &model, &samples, &setting) {
@@ -118,28 +107,25 @@ impl Attack for Thrice {
     }
 }
 
-fn first_two(samples: &Samples) -> Samples {
-    let size: usize = samples.shape.iter().product();
-    Samples { pixels: samples.pixels[..2 * size].to_vec(), labels: samples.labels[..2].to_vec(), ..samples.clone() }
-}
-
 #[test]
 fn a_row_that_occurs_several_times_pays_several_times() {
-    let (_, model, samples) = linear_problem();
-    let two = first_two(&samples);
+    let Problem { model, samples, .. } = linear_problem();
+    let two = part(&samples, &[0, 1]);
     let setting = Setting::untargeted(Norm::Linf, 1e-6, Success::Last);
-    let (judged, _) = drive(&Thrice { declared: 3 }, &model, &two, &[0, 1], &setting).unwrap();
+    let judged = drive(&Thrice { declared: 3 }, &model, &two, &[0, 1], &setting).unwrap().judgements;
     assert!(judged.iter().all(|judged| judged.spent == Cost::forward(6)));
     // The second step is not covered, and so not begun.
     let budget = Budget { queries: Some(5), ..Budget::default() };
-    let (judged, _) = drive(&Thrice { declared: 3 }, &model, &two, &[0, 1], &Setting { budget, ..setting }).unwrap();
+    let setting = Setting { budget, ..setting };
+    let judged = drive(&Thrice { declared: 3 }, &model, &two, &[0, 1], &setting).unwrap().judgements;
     assert!(judged.iter().all(|judged| judged.spent == Cost::forward(3)));
 }
 
 #[test]
 fn nobody_gets_more_than_was_declared() {
-    let (_, model, samples) = linear_problem();
+    let Problem { model, samples, .. } = linear_problem();
     let setting = Setting::untargeted(Norm::Linf, 1e-6, Success::Last);
-    let stop = drive(&Thrice { declared: 2 }, &model, &first_two(&samples), &[4, 5], &setting).unwrap_err();
+    let two = part(&samples, &[0, 1]);
+    let stop = drive(&Thrice { declared: 2 }, &model, &two, &[4, 5], &setting).unwrap_err();
     assert!(matches!(stop, Stop::Budget { sample: 5 }), "{stop}");
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use realsafe_core::{AttackEntry, CertificateEntry, ChainEntry, inventory};
 use realsafe_plan::{Norm, Success, check_component};
 
-use crate::bench::{Setting, linear_problem, run};
+use crate::bench::Setting;
+use crate::problems::linear_problem;
 
 extern crate realsafe_attacks as _;
 
@@ -31,19 +32,15 @@ fn every_file_is_an_attack_and_every_attack_is_sound() {
 
 #[test]
 fn every_example_parses_builds_and_runs() {
-    let (_, model, samples) = linear_problem();
+    let problem = linear_problem();
     for entry in inventory::iter::<AttackEntry>() {
         let component = &entry.component;
         let traits = component.attack().expect("attacks have attack traits");
         for norm in traits.norms {
             let eps = (!traits.minimises_distance).then_some(if *norm == Norm::L0 { 1.0 } else { 0.1 });
-            let judged = run(
-                (component.id, component.example),
-                &model,
-                &samples,
-                &Setting::untargeted(*norm, eps, Success::Last),
-            );
-            assert_eq!(judged.len(), samples.labels.len(), "{}", component.id);
+            let setting = Setting::untargeted(*norm, eps, Success::Last);
+            let judged = problem.run((component.id, component.example), &setting);
+            assert_eq!(judged.len(), problem.rows(), "{}", component.id);
         }
     }
 }

@@ -6,7 +6,8 @@ use burn::tensor::Tensor;
 use realsafe_core::{Draws, Model, Stop, Verdict};
 use realsafe_plan::{Goal, Norm, REJECTED, Success};
 
-use crate::bench::{Setting, linear_problem, run};
+use crate::bench::{Setting, run};
+use crate::problems::{Problem, linear_problem};
 
 /// Rejects images whose first pixel is brighter than this.
 const BRIGHTEST: f64 = 0.6;
@@ -28,7 +29,7 @@ impl Model for Guard {
 
 #[test]
 fn adversarials_beat_the_label_and_the_detector_at_once() {
-    let (_, bare, samples) = linear_problem();
+    let Problem { model: bare, samples, .. } = linear_problem();
     let guarded: Arc<dyn Model> = Arc::new(Guard(Arc::clone(&bare)));
     let bright = |pixels: &[f32]| f64::from(pixels[0]) > BRIGHTEST;
     let clean: Vec<bool> = samples.pixels.chunks_exact(12).map(bright).collect();
@@ -66,7 +67,7 @@ fn adversarials_beat_the_label_and_the_detector_at_once() {
 
 #[test]
 fn the_nearest_adversarials_are_not_rejected() {
-    let (_, bare, samples) = linear_problem();
+    let Problem { model: bare, samples, .. } = linear_problem();
     let guarded: Arc<dyn Model> = Arc::new(Guard(bare));
     for attack in [("fab-t", "steps = 30\ntargets = 2"), ("rays", "queries = 500")] {
         let setting = Setting::untargeted(Norm::Linf, None, Success::AnyIterate);
@@ -81,7 +82,7 @@ fn the_nearest_adversarials_are_not_rejected() {
 
 #[test]
 fn rejection_reaches_no_target() {
-    let (_, bare, samples) = linear_problem();
+    let Problem { model: bare, samples, .. } = linear_problem();
     let guarded: Arc<dyn Model> = Arc::new(Guard(bare));
     let setting = Setting { goal: Goal::Targeted, ..Setting::untargeted(Norm::Linf, 0.4, Success::AnyIterate) };
     let judged = run(("pgd", "steps = 40\nloss = \"margin\""), &guarded, &samples, &setting);
