@@ -1,10 +1,14 @@
 """Networks with random tensors, for the proof that ours compute what PyTorch computes.
 
     python tests/models/export.py FOLDER [full]    exports networks with their logits and gradients to a folder
+    python tests/models/export.py small FOLDER     writes logits and gradients of small networks; those of tests/models/small are committed
     python tests/models/export.py keys             prints keys and shapes, which tests/models/keys.txt holds
 
 Needs PyTorch and torchvision, which `benches/setup-peers.sh all` installs. The tests of realsafe-models read the folder
 that $REALSAFE_MODELS names. What is there already is kept. With `full`, the widest networks have their full width: 2 GB more.
+
+Of the small networks, every tensor follows from its name by a formula that the tests know, too, so that none is written:
+a file has the names, ranges and shapes of all, and the seed of the images.
 
 Every tensor is drawn, running statistics and scales too. Statistics are what random images give, and then changed, so
 that neither activations nor logits vanish or explode. Logits, and the gradients of their products with drawn cotangents,
@@ -17,8 +21,10 @@ import re
 import sys
 from pathlib import Path
 
+import numpy
 import torch
 import torchvision
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
@@ -264,6 +270,167 @@ class ProjectedV1(nn.Module):
         return self.linear(x.mean((2, 3)))
 
 
+class PaddedV1(nn.Module):
+    """He et al.'s first paper for CIFAR-10 with zeros for the new channels, in front and behind or all behind."""
+
+    class Block(nn.Module):
+        def __init__(self, inputs, outputs, stride, even):
+            super().__init__()
+            added = outputs - inputs
+            self.stride, self.zeros = stride, (added // 2, added // 2) if even else (0, added)
+            self.conv1, self.bn1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs)
+            self.conv2, self.bn2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs)
+
+        def forward(self, x):
+            y = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(x)))))
+            shortcut = functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, *self.zeros))
+            return functional.relu(y + shortcut)
+
+    def __init__(self, blocks, even):
+        super().__init__()
+
+        def layer(inputs, outputs):
+            others = (self.Block(outputs, outputs, 1, even) for _ in range(blocks - 1))
+            return nn.Sequential(self.Block(inputs, outputs, outputs // inputs, even), *others)
+
+        self.conv1, self.bn1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
+        self.layer1, self.layer2, self.layer3 = layer(16, 16), layer(16, 32), layer(32, 64)
+        self.linear = nn.Linear(64, 10)
+
+    def forward(self, x):
+        x = self.layer3(self.layer2(self.layer1(functional.relu(self.bn1(self.conv1(x))))))
+        return self.linear(x.mean((2, 3)))
+
+
+class MaxMahalanobis(nn.Module):
+    """A network of features, whose logits are minus their squared distances to the corners of a regular simplex."""
+
+    def __init__(self, network, classes=10, length=10):
+        super().__init__()
+        self.network = network
+        centres = torch.zeros(classes, 256, dtype=torch.float64)
+        centres[0, 0] = 1
+        for row in range(1, classes):
+            for earlier in range(row):
+                product = centres[row] @ centres[earlier]
+                centres[row, earlier] = -(1 / (classes - 1) + product) / centres[earlier, earlier]
+            centres[row, row] = (1 - centres[row] @ centres[row]).clamp_min(0) ** 0.5
+        self.centres = length * centres
+
+    def forward(self, x):
+        return -(self.network(x)[:, None] - self.centres.to(x.dtype)).square().sum(2)
+
+
+class Digits(nn.Module):
+    """The small network for digits."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(1, 16, 3, padding=1), nn.Conv2d(16, 32, 3, padding=1)
+        self.linear1, self.linear2 = nn.Linear(512, 64), nn.Linear(64, 10)
+
+    def forward(self, x):
+        x = functional.max_pool2d(functional.relu(self.conv2(functional.relu(self.conv1(x)))), 2)
+        return self.linear2(functional.relu(self.linear1(x.flatten(1))))
+
+
+class LeNet(nn.Module):
+    """AdverTorch's."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(1, 32, 3, padding=1), nn.Conv2d(32, 64, 3, padding=1)
+        self.linear1, self.linear2 = nn.Linear(64 * 49, 200), nn.Linear(200, 10)
+
+    def forward(self, x):
+        for conv in (self.conv1, self.conv2):
+            x = functional.max_pool2d(functional.relu(conv(x)), 2)
+        return self.linear2(functional.relu(self.linear1(x.flatten(1))))
+
+
+class SmallCnn(nn.Module):
+    """TRADES's for MNIST."""
+
+    def __init__(self):
+        super().__init__()
+        sizes = ((1, 32), (32, 32), (32, 64), (64, 64))
+        self.feature_extractor = nn.ModuleDict({f"conv{at + 1}": nn.Conv2d(*size, 3) for at, size in enumerate(sizes)})
+        sizes = ((1024, 200), (200, 200), (200, 10))
+        self.classifier = nn.ModuleDict({f"fc{at + 1}": nn.Linear(*size) for at, size in enumerate(sizes)})
+
+    def forward(self, x):
+        convs, (fc1, fc2, fc3) = list(self.feature_extractor.values()), self.classifier.values()
+        for first, second in (convs[:2], convs[2:]):
+            x = functional.max_pool2d(functional.relu(second(functional.relu(first(x)))), 2)
+        return fc3(functional.relu(fc2(functional.relu(fc1(x.flatten(1))))))
+
+
+class Verified(nn.Module):
+    """The ResNet 2b and 4b of the verification competitions."""
+
+    class Block(nn.Module):
+        def __init__(self, inputs, outputs, stride):
+            super().__init__()
+            self.conv1, self.conv2 = nn.Conv2d(inputs, outputs, 3, stride, 1), nn.Conv2d(outputs, outputs, 3, 1, 1)
+            self.shortcut = nn.Sequential(*([nn.Conv2d(inputs, outputs, 1, stride)] if stride > 1 else []))
+
+        def forward(self, x):
+            return functional.relu(self.conv2(functional.relu(self.conv1(x))) + self.shortcut(x))
+
+    def __init__(self, layers, first, width):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, first, 3, 2, 1)
+        inputs = first
+        for layer in range(layers):
+            setattr(self, f"layer{layer + 1}", nn.Sequential(self.Block(inputs, width, 2), self.Block(width, width, 1)))
+            inputs = width
+        self.layers = [getattr(self, f"layer{layer + 1}") for layer in range(layers)]
+        self.linear1, self.linear2 = nn.Linear(width * (16 // 2**layers) ** 2, 100), nn.Linear(100, 10)
+
+    def forward(self, x):
+        x = functional.relu(self.conv1(x))
+        for layer in self.layers:
+            x = layer(x)
+        return self.linear2(functional.relu(self.linear1(x.flatten(1))))
+
+
+class SqueezeNet(nn.Module):
+    """SqueezeNet 1.0 as its authors trained it with Caffe: bytes, blue first, 227 pixels."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, inputs = nn.Conv2d(3, 96, 7, 2), 96
+        for number, (squeezed, expanded) in enumerate(((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256)), 2):
+            setattr(self, f"fire{number}_squeeze1x1", nn.Conv2d(inputs, squeezed, 1))
+            setattr(self, f"fire{number}_expand1x1", nn.Conv2d(squeezed, expanded, 1))
+            setattr(self, f"fire{number}_expand3x3", nn.Conv2d(squeezed, expanded, 3, padding=1))
+            inputs = 2 * expanded
+        self.conv10 = nn.Conv2d(512, 1000, 1)
+
+    def forward(self, x):
+        x = 255 * functional.interpolate(x, (227, 227), mode="bilinear").flip(1) - x.new_tensor((104, 117, 123)).view(-1, 1, 1)
+        pool = lambda x: functional.max_pool2d(x, 3, 2, ceil_mode=True)
+        x = pool(functional.relu(self.conv1(x)))
+        for number in range(2, 10):
+            part = lambda name: getattr(self, f"fire{number}_{name}")
+            x = functional.relu(part("squeeze1x1")(x))
+            x = functional.relu(torch.cat((part("expand1x1")(x), part("expand3x3")(x)), 1))
+            x = pool(x) if number in (4, 8) else x
+        return functional.relu(self.conv10(x)).mean((2, 3))
+
+
+def stack():
+    """Wong and Kolter's convolutions with strides."""
+    return nn.Sequential(nn.Conv2d(1, 16, 4, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 4, 2, 1), nn.ReLU(), nn.Flatten(),
+                         nn.Linear(32 * 49, 100), nn.ReLU(), nn.Linear(100, 10))
+
+
+def features(network):
+    """A network that gives 256 features instead of classes."""
+    network.linear = nn.Linear(network.linear.in_features, 256)
+    return network
+
+
 def small_resnet(depth):
     """torchvision's network in the form for small images."""
     network = getattr(torchvision.models, f"resnet{depth}")(num_classes=10)
@@ -374,6 +541,45 @@ FULL = [
     ("wide-resnet-70-16-deepmind", lambda: Wide(70, 16, swish, True), CIFAR, DEEPMIND, "wide-resnet",
      f'depth = "70"; width = 16; size = 16; {WIDE_SAME}; {MEANS}', 16, 1),
 ]
+# One of each family at least, where weights have many keys as many of them as possible: name, network, whether it stands behind a normalisation or a head,
+# keys, component, parameters, shape of images.
+SMALL = [
+    ("cifar-resnet-convolution", lambda: ProjectedV1(3), CIFAR, None, "cifar-resnet",
+     f'depth = "20"; shortcut = "convolution"; {MEANS}', (3, 32, 32)),
+    ("cifar-resnet-pad-even", lambda: PaddedV1(3, True), None, None, "cifar-resnet",
+     'depth = "20"; shortcut = "pad-even"', (3, 32, 32)),
+    ("cifar-resnet-pad-behind", lambda: PaddedV1(3, False), None, None, "cifar-resnet",
+     'depth = "20"; shortcut = "pad-behind"', (3, 32, 32)),
+    ("cifar-resnet-v2", lambda: KerasV2(11), CIFAR, None, "cifar-resnet-v2", f'depth = "11"; {MEANS}', (3, 32, 32)),
+    ("cifar-resnet-v2-head", lambda: features(KerasV2(11)), MaxMahalanobis, None, "cifar-resnet-v2",
+     'depth = "11"; head = "max-mahalanobis"', (3, 32, 32)),
+    ("convolution-stack", stack, None, None, "convolution-stack", "", (1, 28, 28)),
+    ("digits-cnn", Digits, None, None, "digits-cnn", "", (1, 8, 8)),
+    ("inception-v3", inception, IMAGENET, None, "inception-v3", "classes = 10; size = 75", (3, 75, 75)),
+    ("lenet", LeNet, None, None, "lenet", "", (1, 28, 28)),
+    ("madry-resnet-tensorflow", lambda: Madry(2, 2), None, TENSORFLOW, "madry-resnet", "width = 2; units = 2", (3, 32, 32)),
+    ("madry-resnet", lambda: Madry(1, 2), None, None, "madry-resnet", "width = 1; units = 2", (3, 32, 32)),
+    ("preact-resnet", PreAct, CIFAR, None, "preact-resnet", f"size = 16; {MEANS}", (3, 16, 16)),
+    ("preact-resnet-input", lambda: PreAct(shortcut="input", final=False), None, None, "preact-resnet",
+     'size = 16; shortcut = "input"; final-batch-norm = false', (3, 16, 16)),
+    ("preact-resnet-deepmind", lambda: PreAct(shortcut="input-3x3", activation=swish, same=True), None,
+     DEEPMIND_PREACT, "preact-resnet", f"size = 16; {PREACT_SAME}", (3, 16, 16)),
+    ("preact-resnet-50", lambda: PreAct(50), None, None, "preact-resnet", 'depth = "50"; size = 8', (3, 8, 8)),
+    ("resnet-cifar", lambda: small_resnet(18), None, KUANGLIU, "resnet",
+     'depth = "18"; stem = "cifar"; size = 16; classes = 10', (3, 16, 16)),
+    ("resnet", torchvision.models.resnet18, IMAGENET, None, "resnet", 'depth = "18"; size = 40', (3, 40, 40)),
+    ("resnet-50-robustness", torchvision.models.resnet50, IMAGENET, ROBUSTNESS, "resnet", 'depth = "50"; size = 32', (3, 32, 32)),
+    ("small-cnn", SmallCnn, None, None, "small-cnn", "", (1, 28, 28)),
+    ("small-resnet-2b", lambda: Verified(1, 8, 16), CIFAR, None, "small-resnet", 'architecture = "resnet2b"', (3, 32, 32)),
+    ("small-resnet-4b", lambda: Verified(2, 16, 32), CIFAR, None, "small-resnet", 'architecture = "resnet4b"', (3, 32, 32)),
+    ("squeezenet", SqueezeNet, None, None, "squeezenet", "size = 32", (3, 32, 32)),
+    ("vgg", lambda: vgg("vgg11", 16), None, None, "vgg", 'depth = "11"; features = 16; classes = 10; size = 32', (3, 32, 32)),
+    ("vgg-bn-linear", lambda: vgg("vgg13_bn"), None, None, "vgg",
+     'depth = "13"; batch-norm = true; head = "linear"; classes = 10; size = 32', (3, 32, 32)),
+    ("wide-resnet", lambda: Wide(16, 2, unused=True), None, None, "wide-resnet", 'depth = "16"; width = 2; size = 16', (3, 16, 16)),
+    ("wide-resnet-deepmind", lambda: Wide(10, 2, swish, True), CIFAR, DEEPMIND, "wide-resnet",
+     f'depth = "10"; width = 2; size = 16; {WIDE_SAME}; {MEANS}', (3, 16, 16)),
+]
 # Those whose keys and shapes are listed.
 LISTED = [
     (lambda: KerasV2(11), None, "cifar-resnet-v2", 'depth = "11"'),
@@ -429,14 +635,13 @@ def differentiate(network, images, cotangents):
     return logits.detach(), images.grad
 
 
-def smooth(network, count, size):
+def smooth(network, draw, noise=1e-7):
     """Images around which the gradient does not jump, as it does where a relu or a maximum changes over, with logits,
     cotangents and gradient. Rounding alone would make such a jump: single precision and small noise must not."""
     single = copy.deepcopy(network).float()
-    for _ in range(200):
-        images = torch.rand(count, 3, size, size).float().double()
-        logits = network(images)
-        cotangents = torch.randn(logits.shape).float().double()
+    for seed in range(200):
+        images = draw("images", seed, None)
+        cotangents = draw("cotangents", seed, network(images).shape)
         logits, gradient = differentiate(network, images, cotangents)
 
         def is_close(network, images):
@@ -444,10 +649,59 @@ def smooth(network, count, size):
             return (other - gradient).abs().max() < 3e-5 * gradient.abs().max()
 
         if is_close(single, images.float()) and all(
-            is_close(network, images + 1e-7 * torch.randn_like(images)) for _ in range(2)
+            is_close(network, images + noise * torch.randn_like(images)) for _ in range(2)
         ):
-            return {"images": images, "cotangents": cotangents, "logits": logits, "gradient": gradient}
+            return seed, {"images": images, "cotangents": cotangents, "logits": logits, "gradient": gradient}
     sys.exit("error: the gradient jumps everywhere")
+
+
+def formula(name, low, high, shape):
+    """Values from `low` to `high` that follow from a name and their places; `src/tests/small.rs` of realsafe-models has the same."""
+    seed = 2166136261
+    for byte in name.encode():
+        seed = (seed ^ byte) * 16777619 & 0xFFFFFFFF
+    bits = numpy.arange(numpy.prod(shape, dtype=int), dtype=numpy.uint32) * numpy.uint32(0x9E3779B9) + numpy.uint32(seed)
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        bits = (bits ^ bits >> numpy.uint32(shift)) * numpy.uint32(factor)
+    bits ^= bits >> numpy.uint32(16)
+    values = low + (high - low) * ((bits >> numpy.uint32(8)) / 2.0**24)
+    return torch.from_numpy(values.astype(numpy.float32).reshape(shape))
+
+
+def ranges(network):
+    """From which range each tensor of a network is drawn, such that activations neither vanish nor explode."""
+    found = {}
+    for name, module in network.named_modules():
+        ends_branch = re.search(r"(conv|bn)3$", name) or (
+            re.search(r"(conv|bn)2$", name) and not hasattr(network.get_submodule(name.rpartition(".")[0]), "conv3"))
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            # The end of a residual branch is small, such that deep networks do not amplify what rounding does.
+            width = ((0.75 if ends_branch and "." in name else 6) / module.weight[0].numel()) ** 0.5
+            found[name + ".weight"], found[name + ".bias"] = (-width, width), (-0.2, 0.2)
+        elif isinstance(module, nn.BatchNorm2d):
+            found[name + ".weight"] = (0.2, 0.5) if ends_branch and "." in name else (0.5, 1.5)
+            found[name + ".bias"], found[name + ".running_mean"] = (-0.3, 0.3), (-0.3, 0.3)
+            found[name + ".running_var"], found[name + ".num_batches_tracked"] = (0.8, 1.25), (0, 0)
+    return {key: tuple(float(f"{value:.4g}") for value in range) for key, range in found.items()}
+
+
+def export_small(folder, name, build, around, rename, component, parameters, shape):
+    bare = build().eval()
+    network = around(bare) if isinstance(around, type) else Normalised(bare, *around) if around else bare
+    found, lines = ranges(bare), []
+    with torch.no_grad():
+        for key, tensor in bare.state_dict().items():
+            public, (low, high) = (rename or str)(key), found[key]
+            tensor.copy_(formula(public, low, high, tuple(tensor.shape)))
+            lines.append(" ".join(map(str, (f"{public}:", low, high, *tensor.shape))))
+    network.eval().double().requires_grad_(False)
+    draw = lambda what, seed, size: formula(f"{what} {seed}", what == "cotangents" and -1, 1, size or (1, *shape)).double()
+    seed, expected = smooth(network, draw, noise=3e-7)
+    about = {"component": component, "parameters": parameters.replace("; ", "\n"), "seed": str(seed), "tensors": "\n".join(lines)}
+    kept = {key: expected[key].float().contiguous() for key in ("logits", "gradient")}
+    save_file(kept, folder / f"{name}.safetensors", about)
+    print(f"{name}: seed {seed}, logits of a deviation of {float(expected['logits'].std()):.2g}, "
+          f"gradients up to {float(expected['gradient'].abs().max()):.2g}", flush=True)
 
 
 def export(folder, name, build, normalisation, rename, component, parameters, size, count):
@@ -459,7 +713,8 @@ def export(folder, name, build, normalisation, rename, component, parameters, si
     network = Normalised(bare, *normalisation) if normalisation else bare
     randomise(network, torch.rand(4, 3, size, size))
     network.double().requires_grad_(False)
-    expected = smooth(network, count, size)
+    draws = {"images": lambda _: torch.rand(count, 3, size, size), "cotangents": torch.randn}
+    _, expected = smooth(network, lambda what, _, shape: draws[what](shape).float().double())
     state = {(rename or str)(key): value.float() for key, value in bare.state_dict().items()}
     torch.save(state, folder / f"{name}.pt")
     torch.save({key: value.float().contiguous() for key, value in expected.items()}, folder / f"{name}-expected.pt")
@@ -476,6 +731,10 @@ def main(arguments):
             for key, value in network.state_dict().items():
                 print(f"{(rename or str)(key)}:", *value.shape)
         return
+    if len(arguments) == 2 and arguments[0] == "small":
+        folder = Path(arguments[1])
+        folder.mkdir(parents=True, exist_ok=True)
+        return [export_small(folder, *network) for network in SMALL]
     if not arguments:
         sys.exit(__doc__)
     folder = Path(arguments[0])

@@ -1,7 +1,8 @@
 """Exports PyTorch networks to ONNX, with logits and input gradients that PyTorch computes in double precision.
 
     python tests/onnx/export.py operators FOLDER     tiny networks, one per group of operators; committed
-    python tests/onnx/export.py classifiers FOLDER   classifiers of torchvision and timm, with random weights
+    python tests/onnx/export.py small FOLDER         classifiers of torchvision and timm, as small as they can be made; committed
+    python tests/onnx/export.py classifiers FOLDER   classifiers of torchvision and timm as they are, with random weights
     python tests/onnx/export.py references FOLDER    the same, but only what PyTorch computes of them
     python tests/onnx/export.py timm FOLDER          only those of timm
     python tests/onnx/export.py digits FILE          the network that the program carries as `digits-standard-onnx`
@@ -87,6 +88,32 @@ def operators():
         x.mean((2, 3)), x.sum(1), x.amax((2, 3), True), x.amin(3), F.normalize(x, dim=1), x.norm(dim=(2, 3)),
         x.abs().sum(2), torch.logsumexp(x, 1), x.prod(3), F.softmax(x, 1), F.log_softmax(x, -1), x.std(3), x.var((2, 3)),
         (x * x).sum((1, 2)))], 1))
+
+
+def small_classifiers():
+    """Classifiers of torchvision and timm with few and narrow layers: what they export is what the large ones do."""
+    import timm
+    from functools import partial
+    from torchvision.models import convnext, densenet, efficientnet, maxvit, mobilenetv3, shufflenetv2, swin_transformer
+    from torchvision.models import VisionTransformer
+    residual = partial(mobilenetv3.InvertedResidualConfig, dilation=1, width_mult=1.0)
+    yield "mobilenet", 16, mobilenetv3.MobileNetV3(
+        [residual(8, 3, 16, 8, True, "RE", 2), residual(8, 5, 16, 8, True, "HS", 1)], last_channel=16, num_classes=10)
+    yield "efficientnet", 16, efficientnet.EfficientNet(
+        [efficientnet.MBConvConfig(1, 3, 1, 8, 8, 1), efficientnet.MBConvConfig(2, 3, 2, 8, 8, 2),
+         efficientnet.FusedMBConvConfig(2, 3, 1, 8, 16, 1)], dropout=0.2, last_channel=16, num_classes=10)
+    yield "shufflenet", 32, shufflenetv2.ShuffleNetV2([2, 1, 1], [8, 16, 16, 16, 16], num_classes=10)
+    yield "densenet", 32, densenet.DenseNet(4, (2, 1), 8, num_classes=10)
+    yield "convnext", 16, convnext.ConvNeXt(
+        [convnext.CNBlockConfig(8, 16, 1), convnext.CNBlockConfig(16, None, 1)], num_classes=10)
+    yield "vit", 16, VisionTransformer(16, 4, 2, 2, 16, 32, num_classes=10)
+    yield "swin", 16, swin_transformer.SwinTransformer([2, 2], 8, [2, 1], [2, 2], [4, 4], num_classes=10)
+    yield "maxvit", 16, maxvit.MaxVit((16, 16), 8, 2, [8, 16], [1, 1], 4, 0.0, num_classes=10)
+    yield "timm_vit", 16, timm.models.VisionTransformer(
+        16, 4, embed_dim=16, depth=2, num_heads=2, num_classes=10, init_values=0.1, qk_norm=True)
+    yield "timm_swin", 16, timm.models.SwinTransformer(
+        16, 2, embed_dim=8, depths=(2, 1), num_heads=(2, 2), window_size=4, num_classes=10)
+    yield "timm_mixer", 16, timm.models.MlpMixer(num_classes=10, img_size=16, patch_size=4, num_blocks=2, embed_dim=16)
 
 
 def torchvision_classifiers():
@@ -240,6 +267,8 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     if what == "operators":
         networks = operators()
+    elif what == "small":
+        networks = ((name, (3, size, size), model) for name, size, model in small_classifiers())
     else:
         import itertools
         networks = ((name, (3, size, size), model) for name, size, model in

@@ -8,7 +8,8 @@
 //! are not cut off at 0 and 1.
 //!
 //! What is certified is the limit of infinitely many copies; an answer of few copies differs from it by chance, which is why
-//! verdicts are shares over many draws. Networks have to be trained with such noise to answer well under it.
+//! verdicts are shares over many draws. Networks have to be trained with such noise to answer well under it, by `gaussian-noise` of
+//! the training recipes.
 //!
 //! Certificates, in l2, come from the attack `certificate`, and need nothing in front of this defense, though what is
 //! behind it is part of what is certified. With `votes = "probabilities"` a copy's vote is then drawn by its softmax, so that

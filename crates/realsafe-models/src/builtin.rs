@@ -2,6 +2,10 @@
 
 /// Weights of networks of this crate: names and safetensors files.
 const NETWORKS: &[(&str, &[u8])] = &[
+    ("digits-adp-0", include_bytes!("../weights/digits-adp-0.safetensors")),
+    ("digits-adp-1", include_bytes!("../weights/digits-adp-1.safetensors")),
+    ("digits-adp-2", include_bytes!("../weights/digits-adp-2.safetensors")),
+    ("digits-center-loss", include_bytes!("../weights/digits-center-loss.safetensors")),
     ("digits-feature-denoising", include_bytes!("../weights/digits-feature-denoising.safetensors")),
     ("digits-fgsm-at", include_bytes!("../weights/digits-fgsm-at.safetensors")),
     ("digits-gaussian-noise", include_bytes!("../weights/digits-gaussian-noise.safetensors")),
@@ -12,6 +16,7 @@ const NETWORKS: &[(&str, &[u8])] = &[
     ("digits-pgd-at", include_bytes!("../weights/digits-pgd-at.safetensors")),
     ("digits-random-self-ensemble", include_bytes!("../weights/digits-random-self-ensemble.safetensors")),
     ("digits-standard", include_bytes!("../weights/digits-standard.safetensors")),
+    ("digits-standardised", include_bytes!("../weights/digits-standardised.safetensors")),
     ("digits-surrogate", include_bytes!("../weights/digits-surrogate.safetensors")),
     ("digits-thermometer", include_bytes!("../weights/digits-thermometer.safetensors")),
     ("digits-trades", include_bytes!("../weights/digits-trades.safetensors")),

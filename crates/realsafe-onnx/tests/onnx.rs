@@ -131,6 +131,13 @@ fn files_agree_with_pytorch_however_they_were_written() {
     assert_eq!(compare(&folder("formats")), 15);
 }
 
+/// What torchvision and timm export: convolutions, also by channel, squeeze and excitation, normalisations, attention in windows and
+/// without, in networks of few and narrow layers.
+#[test]
+fn small_classifiers_agree_with_pytorch() {
+    assert_eq!(compare(&folder("classifiers")), 22);
+}
+
 #[test]
 fn classifiers_agree_with_pytorch() {
     let Some(folder) = std::env::var_os("REALSAFE_ONNX") else {

@@ -21,7 +21,7 @@ fn folder() -> Option<PathBuf> {
     folder
 }
 
-fn build(id: &str, table: &str, folder: &Path, file: &str) -> Result<Box<dyn Model>, String> {
+pub(super) fn build(id: &str, table: &str, folder: &Path, file: &str) -> Result<Box<dyn Model>, String> {
     let values = values(id, &format!("{table}\nweights = \"{file}\""));
     (entry(id).build)(&values, &Locations { data: folder.to_owned() }, &Device::flex())
 }
@@ -35,7 +35,7 @@ fn read<const D: usize>(store: &mut PytorchStore, name: &str) -> Tensor<D> {
 }
 
 /// The largest difference, relative to the largest value.
-fn distance(found: &[f32], expected: &[f32]) -> f32 {
+pub(super) fn distance(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let scale = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
     found.iter().zip(expected).fold(0.0_f32, |worst, (a, b)| worst.max((a - b).abs())) / scale

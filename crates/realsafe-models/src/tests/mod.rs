@@ -7,6 +7,7 @@ mod files;
 mod heads;
 mod inner;
 mod networks;
+mod small;
 
 use burn::optim::{ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Tensor, TensorData};
