@@ -8,7 +8,8 @@
 //! the current point's share of the two distances, and at most maximal-bias. A point that fulfils the goal is kept if it is the
 //! nearest so far, and goes back to backward-step of its change before the next step.
 //!
-//! Targeted: the boundary between the target and its strongest rival. Targeted-misclassify: between the target and the label.
+//! Targeted: the boundary between the target and its strongest rival; where the nearest image of the target lies on two such
+//! boundaries, steps may go back and forth between them and not arrive. Targeted-misclassify: between the target and the label.
 //! Restarts begin at a random point at half of start-radius: uniform noise scaled to that distance for linf, Gaussian noise
 //! for l2 and l1.
 //!

@@ -4,9 +4,10 @@
 //! ## What it does
 //! Minimises F = ‖x − x₀‖₂² + constant · max(0, margin + confidence) over w, where the image is x = (tanh(w) + 1) / 2, or w itself
 //! with `space = "pixels"`. margin is the logit of the label minus the largest other one, or the largest other one minus that of
-//! the target. A step draws `coordinates` different coordinates, measures the slope of F along each from two images,
-//! `finite-difference` to either side, and makes a step of Adam (0.9, 0.999, 1e-8) with each, every coordinate with
-//! its own means and its own count of steps. With dimension-reduction a coordinate moves all pixels of a cell of a coarse grid.
+//! the target. A step draws `coordinates` different coordinates and makes a step of Adam (0.9, 0.999, 1e-8) along the slope of F
+//! with each, every coordinate with its own means and its own count of steps. The slope of the margin is measured from two images,
+//! `finite-difference` to either side; that of the distance is known, where the authors measure it, too. With dimension-reduction
+//! a coordinate moves all pixels of a cell of a coarse grid.
 //!
 //! The iterate after each step is queried, and the nearest adversarial of them is the result; the authors' code queries
 //! the image that it starts each step from, which costs as much. The last step takes as many coordinates as are still paid
@@ -122,12 +123,12 @@ impl Attack for Zoo {
         let mut moves = Vec::with_capacity(batch.len());
         measure(victim, batch, &Margin, 2 * count, draw, |row, chosen, rises| {
             let slopes = chosen.into_iter().zip(rises.chunks_exact(2)).map(|(cell, rises)| {
-                let distance = self.difference_of_distance(&places[row], &clean[row], cell);
+                let distance = self.slope_of_distance(&places[row], &clean[row], cell);
                 // What is not a number stays so, and moves nothing.
                 let hinge =
                     |rise: f32| if rise.is_nan() { f64::NAN } else { f64::from((self.confidence - rise).max(0.0)) };
-                let difference = distance + self.constant * (hinge(rises[0]) - hinge(rises[1]));
-                (cell, difference / (2.0 * f64::from(self.finite_difference)))
+                let difference = self.constant * (hinge(rises[0]) - hinge(rises[1]));
+                (cell, distance + difference / (2.0 * f64::from(self.finite_difference)))
             });
             moves.push(slopes.filter(|(_, slope)| slope.is_finite()).collect::<Vec<_>>());
         })?;
@@ -162,11 +163,17 @@ impl Zoo {
         if self.in_pixels { pixel } else { unsquash(pixel) }
     }
 
-    /// By how much the squared distance differs between the two points that are measured for a coordinate.
-    fn difference_of_distance(&self, places: &[f32], clean: &[f32], cell: usize) -> f64 {
-        let square = |at: usize, by: f32| f64::from(self.pixel(places[at] + by) - clean[at]).powi(2);
-        let by = self.finite_difference;
-        self.cells[cell].iter().map(|&at| square(at, by) - square(at, -by)).sum()
+    /// The slope of the squared distance along a coordinate, which is known: differences of rounded pixels would move those by whole
+    /// steps that the victim does not mind.
+    fn slope_of_distance(&self, places: &[f32], clean: &[f32], cell: usize) -> f64 {
+        let slope = |&at: &usize| {
+            let (place, pixel) = (f64::from(places[at]), self.pixel(places[at]));
+            let slope = if self.in_pixels { 1.0 } else { (1.0 - place.tanh().powi(2)) / 2.0 };
+            // Where a pixel has not moved, its way there and back may have.
+            let unmoved = places[at] == self.place(clean[at]);
+            if unmoved { 0.0 } else { 2.0 * f64::from(pixel - clean[at]) * slope }
+        };
+        self.cells[cell].iter().map(slope).sum()
     }
 }
 

@@ -85,7 +85,7 @@ fn breaks_a_model_that_is_certain(gaps: &[f32]) {
 
 #[test]
 fn it_breaks_a_model_that_is_certain() {
-    breaks_a_model_that_is_certain(&[20.0, 60.0, 101.0, 103.0]);
+    breaks_a_model_that_is_certain(&[20.0, 60.0, 101.0, 103.0, 105.0, 200.0, 1000.0]);
 }
 
 #[test]
@@ -104,10 +104,4 @@ fn it_returns_where_a_model_that_is_certain_is_least_so() {
             }
         }
     }
-}
-
-#[test]
-#[ignore = "from a difference of logits of 104 on, single precision rounds the derivative of the cross-entropy to zero"]
-fn it_breaks_a_model_that_is_more_certain_than_single_precision_can_tell() {
-    breaks_a_model_that_is_certain(&[105.0, 200.0, 1000.0]);
 }

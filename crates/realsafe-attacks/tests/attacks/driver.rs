@@ -93,7 +93,6 @@ fn a_member_that_found_an_adversarial_outside_the_ball_changes_the_costs_only() 
 }
 
 #[test]
-#[ignore = "attacks that found nothing end with the clean image, which lies in the ball and takes the place of what was known"]
 fn a_member_that_found_nothing_changes_the_costs_only() {
     let twice = Cost::gradient(10).plus(Cost::forward(10));
     for success in Success::ALL {

@@ -268,9 +268,9 @@ fn bandits(
 fn bandits_follow_their_definition_step_by_step() {
     for (norm, numbers) in [(Norm::Linf, [1.0, 0.3, 0.5]), (Norm::L2, [0.2, 0.3, 0.1])] {
         for goal in GOALS {
-            // Unset, the grid has 50 cells per 299 pixels.
+            // Unset, small images have a cell per pixel.
             for (shape, grid, tiles) in
-                [([2, 4, 6], [2, 3], "tile-size = 3"), ([2, 4, 6], [4, 6], "tile-size = 99"), ([2, 9, 12], [2, 2], "")]
+                [([2, 4, 6], [2, 3], "tile-size = 3"), ([2, 4, 6], [4, 6], "tile-size = 99"), ([2, 9, 12], [9, 12], "")]
             {
                 let sample = sample(shape, goal);
                 let [exploration, fd_eta, learning_rate] = numbers;

@@ -223,8 +223,7 @@ fn zoo(sample: &Sample, in_pixels: bool) -> Vec<Image> {
         places.iter().map(|place| if in_pixels { *place } else { (place.tanh() + 1.0) / 2.0 }).collect()
     };
     let square = |image: &Image| size(Norm::L2, &sample.change(image)).powi(2);
-    let objective =
-        |places: &Image| square(&image(places)) + 3.0 * (0.1 - sample.rise(margin, &image(places)).0).max(0.0);
+    let hinge = |places: &Image| 3.0 * (0.1 - sample.rise(margin, &image(places)).0).max(0.0);
     let mut places = sample.clean.clone();
     if !in_pixels {
         places.iter_mut().for_each(|pixel| *pixel = ((2.0 * *pixel - 1.0) * (1.0 - 1e-6)).atanh());
@@ -239,8 +238,12 @@ fn zoo(sample: &Sample, in_pixels: bool) -> Vec<Image> {
     for step in 0..30 {
         let chosen = index::sample(&mut random(Purpose::Step, step), 4, COORDINATES);
         let slope = |index: usize| {
-            let at = |by: f64| objective(&plus(&places, by, &cell(index)));
-            (at(0.0625) - at(-0.0625)) / 0.125
+            let at = |by: f64| hinge(&plus(&places, by, &cell(index)));
+            let speed = |place: f64| if in_pixels { 1.0 } else { (1.0 - place.tanh().powi(2)) / 2.0 };
+            let change = sample.change(&image(&places));
+            let of_distance = places.iter().zip(change).map(|(place, change)| 2.0 * change * speed(*place));
+            let of_distance: f64 = of_distance.zip(cell(index)).map(|(slope, inside)| slope * inside).sum();
+            of_distance + (at(0.0625) - at(-0.0625)) / 0.125
         };
         let slopes: Vec<(usize, f64)> = chosen.into_iter().map(|index| (index, slope(index))).collect();
         for (index, slope) in slopes {
@@ -288,7 +291,6 @@ fn zoo_follows_its_definition_step_by_step() {
 }
 
 #[test]
-#[ignore = "where a pixel and a finite difference are not in one binade, rounding moves it by most of the learning rate"]
 fn zoo_leaves_pixels_as_they_are_that_change_nothing() {
     let mut weights = matrix(2, 12, 1.0, 0);
     weights.iter_mut().for_each(|row| row[6..].fill(0.0));

@@ -3,12 +3,16 @@
 //! ## What it does
 //! Raises `log Σ exp(logits) − logit` of the label, or lowers that of the target. It is computed in double precision from the
 //! weights of the other classes: a model that is certain still has a loss, and a gradient, where `log p` and `p − 1` would round
-//! to zero.
+//! to zero. Derivatives that would be lost in single precision, smaller than 1e-20, are given that size: it is their direction that
+//! attacks follow.
 
 use realsafe_plan::{Component, LossTraits, Origin, Traits};
 
 use super::{Loss, row_by_row};
 use crate::{Logits, LossEntry, Stop};
+
+/// What single precision still resolves after a pass through a network.
+const LEAST: f64 = 1e-20;
 
 /// Softmax cross-entropy of the class.
 #[derive(Clone, Copy, Debug)]
@@ -27,18 +31,19 @@ impl Loss for CrossEntropy {
 }
 
 fn row(logits: &[f32], class: usize, derivative: &mut [f32]) -> f32 {
-    let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    let weights: Vec<f64> = logits.iter().map(|logit| (f64::from(*logit) - largest).exp()).collect();
-    let total: f64 = weights.iter().sum();
-    let others: f64 = weights.iter().enumerate().filter(|(other, _)| *other != class).map(|(_, weight)| weight).sum();
-    for (derivative, weight) in derivative.iter_mut().zip(&weights) {
-        *derivative = (weight / total) as f32;
+    let rivals = || logits.iter().enumerate().filter(|(other, _)| *other != class).map(|(_, logit)| f64::from(*logit));
+    let rival = rivals().fold(f64::NEG_INFINITY, f64::max);
+    let others: f64 = rivals().map(|logit| (logit - rival).exp()).sum();
+    // By how much the logarithm of all other weights exceeds the logit of the class.
+    let excess = rival + others.ln() - f64::from(logits[class]);
+    // Their share of all weights, as a logarithm.
+    let share = -(-excess).exp().ln_1p();
+    let visible = share.exp().max(LEAST);
+    for (derivative, logit) in derivative.iter_mut().zip(logits) {
+        *derivative = (visible * (f64::from(*logit) - rival).exp() / others) as f32;
     }
-    derivative[class] = -(others / total) as f32;
-    if weights[class] == 1.0 {
-        return others.ln_1p() as f32;
-    }
-    (total.ln() - (f64::from(logits[class]) - largest)) as f32
+    derivative[class] = -visible as f32;
+    (excess.max(0.0) + (-excess.abs()).exp().ln_1p()) as f32
 }
 
 inventory::submit! {
@@ -62,9 +67,13 @@ mod tests {
 
     #[test]
     fn certainty_keeps_a_loss_and_a_gradient() {
-        let mut derivative = [0.0; 2];
-        let loss = row(&[50.0, 0.0], 0, &mut derivative);
-        assert!((loss / (-50.0_f32).exp() - 1.0).abs() < 1e-6);
-        assert!(derivative[0] < 0.0 && derivative[1] > 0.0);
+        let mut derivative = [0.0; 3];
+        let loss = row(&[50.0, 0.0, -60.0], 0, &mut derivative);
+        assert!((loss / (-50.0_f32).exp() - 1.0).abs() < 1e-5);
+        assert!((derivative[1] / 1e-20 - 1.0).abs() < 1e-5 && derivative[0] == -derivative[1]);
+        assert!((derivative[2] / derivative[1] / (-60.0_f32).exp() - 1.0).abs() < 1e-5);
+        row(&[1000.0, 0.0, 0.0], 0, &mut derivative);
+        assert_eq!(derivative.map(|value| (value * 1e20).round()), [-1.0, 0.5_f32.round(), 0.5_f32.round()]);
+        assert_eq!(row(&[0.0, 1000.0, 0.0], 0, &mut derivative), 1000.0);
     }
 }
