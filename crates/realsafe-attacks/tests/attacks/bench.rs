@@ -72,16 +72,19 @@ impl Model for Threefold {
     }
 }
 
+/// The first image of every batch that a model was asked about.
+pub(crate) type Seen = Arc<Mutex<Vec<Vec<f32>>>>;
+
 /// A model that notes the first image of every batch that it is asked about.
 pub(crate) struct Spy {
     model: Arc<dyn Model>,
-    seen: Arc<Mutex<Vec<Vec<f32>>>>,
+    seen: Seen,
 }
 
 impl Spy {
     /// The model, and what will be noted.
-    pub(crate) fn around(model: Arc<dyn Model>) -> (Arc<dyn Model>, Arc<Mutex<Vec<Vec<f32>>>>) {
-        let seen = Arc::default();
+    pub(crate) fn around(model: Arc<dyn Model>) -> (Arc<dyn Model>, Seen) {
+        let seen = Seen::default();
         (Arc::new(Self { model, seen: Arc::clone(&seen) }), seen)
     }
 }

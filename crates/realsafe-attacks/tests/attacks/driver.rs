@@ -189,6 +189,20 @@ fn an_attack_that_draws_nothing_is_made_once_unless_the_victim_draws() {
         spent(None, queries);
         spent(Some(4), 3 * queries);
     }
+    for (id, parameters) in [
+        ("pgd", "steps = 4\nstart = \"none\""),
+        ("cw", "search-steps = 2\nsteps = 10"),
+        ("ddn", "steps = 10"),
+        ("fmn", "steps = 10"),
+        ("deepfool", ""),
+    ] {
+        let eps = (!traits(id).minimises_distance).then_some(1e-6);
+        let spent = |restarts| {
+            let setting = Setting { restarts, ..Setting::untargeted(Norm::L2, eps, Success::Last) };
+            problem.run((id, parameters), &setting).into_iter().map(|judged| judged.spent).collect::<Vec<_>>()
+        };
+        assert_eq!(spent(3), spent(1), "{id}");
+    }
     // A search tries each radius again only where that may come to something else.
     let search = Search::Exponential { start: Number::from(1e-6), doublings: 2, bisections: 0 };
     for (id, factor) in [("bim", 1), ("pgd", 3)] {

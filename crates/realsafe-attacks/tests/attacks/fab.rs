@@ -137,8 +137,8 @@ impl<'a> Search<'a> {
         adversarial
     }
 
-    /// Steps from a start; `boundaries` are the pairs of classes, the first of which shall exceed the second, at a point.
-    fn steps(&mut self, start: Image, count: usize, boundaries: &dyn Fn(&[f64]) -> Vec<(usize, usize)>) {
+    /// Steps from a start; at the logits of a point, `boundaries` are pairs of classes, the first of which shall exceed the second.
+    fn steps(&mut self, start: Image, count: usize, boundaries: impl Fn(&[f64]) -> Vec<(usize, usize)>) {
         let (network, clean, norm) = (&self.sample.network, &self.sample.clean, self.norm);
         let mut point = start;
         for _ in 0..count {
@@ -190,7 +190,7 @@ fn fab_follows_its_definition_question_by_question() {
         for seed in 0..8 {
             let sample = sample(seed, goal);
             let mut search = Search::new(&sample, norm);
-            search.steps(sample.clean.clone(), 12, &|logits| boundaries(&sample, logits));
+            search.steps(sample.clean.clone(), 12, |logits| boundaries(&sample, logits));
             late +=
                 usize::from(search.nearest.is_some() && !search.asked[..3].iter().any(|image| sample.reached(image)));
             search.follows(("fab", "steps = 12"), 1);
@@ -206,7 +206,7 @@ fn a_restart_of_fab_begins_at_half_the_start_radius() {
             let sample = sample(seed, Goal::Untargeted);
             let of_sample = |logits: &[f64]| boundaries(&sample, logits);
             let mut search = Search::new(&sample, norm);
-            search.steps(sample.clean.clone(), 4, &of_sample);
+            search.steps(sample.clean.clone(), 4, of_sample);
             // Between two runs the result so far is judged.
             search.asked.push(search.nearest.clone().unwrap_or_else(|| sample.clean.clone()));
             let key = StreamKey { seed: SEED, purpose: Purpose::Start, sample: 0, restart: 1, step: 0 };
@@ -215,7 +215,7 @@ fn a_restart_of_fab_begins_at_half_the_start_radius() {
                 _ => gaussian(&mut stream(key), 6),
             };
             let start = clipped(&plus(&sample.clean, 0.5 * 0.6 / size(norm, &noise), &noise));
-            search.steps(start, 4, &of_sample);
+            search.steps(start, 4, of_sample);
             search.follows(("fab", "steps = 4\nstart-radius = 0.6"), 2);
         }
     }
@@ -230,7 +230,7 @@ fn fab_t_follows_its_definition_class_by_class() {
             let likeliest = boundaries(&sample, &sample.network.logits(&sample.clean));
             search.ask(&sample.clean);
             for boundary in &likeliest[..2] {
-                search.steps(sample.clean.clone(), 8, &|_| vec![*boundary]);
+                search.steps(sample.clean.clone(), 8, |_| vec![*boundary]);
             }
             search.follows(("fab-t", "steps = 8\ntargets = 2"), 1);
         }

@@ -37,7 +37,7 @@ fn what_the_norm_forbids_is_not_broken_and_a_little_more_is() {
             // The difference of the logits at the image is what must be overcome.
             let bias = [share * most - value, 0.0];
             let model = [weights.clone(), vec![0.0; SIZE]];
-            let problem = Problem::new(&model, &bias, [CHANNELS, HEIGHT, WIDTH], &[pixels.clone()]);
+            let problem = Problem::new(&model, &bias, [CHANNELS, HEIGHT, WIDTH], std::slice::from_ref(&pixels));
             let setting = Setting::untargeted(norm, f64::from(eps), Success::AnyIterate);
             let judged = &run(("square", "queries = 3000"), &problem.model, &problem.samples, &setting)[0];
             assert_eq!(judged.verdict, expected, "{norm:?} {share}");
