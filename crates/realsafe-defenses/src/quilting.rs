@@ -38,7 +38,7 @@ struct Quilting {
 impl Quilting {
     fn new(values: &Values, locations: &Locations) -> Result<Self, String> {
         let images = DatasetEntry::open(values.component("images"), locations)?;
-        if images.len() == 0 {
+        if images.is_empty() {
             return Err("the dataset of its `images` is empty".to_owned());
         }
         let (count, side) = (values.count("patches"), values.count("patch") as usize);
