@@ -71,6 +71,14 @@ impl Attack for Bandits {
         Cost::forward(3.min(self.queries))
     }
 
+    fn next_cost(&self, _: u32, state: &Guesses, row: usize) -> Cost {
+        Cost::forward(3.min(state.left[row]))
+    }
+
+    fn has_ended(&self, state: &Guesses, row: usize) -> bool {
+        state.left[row] < 2
+    }
+
     fn start(&self, _: &mut Self::Door, batch: &Batch) -> Result<Guesses, Stop> {
         Ok(Guesses {
             images: host_rows(read(batch.images.clone())?, batch.len()),
@@ -80,15 +88,12 @@ impl Attack for Bandits {
     }
 
     fn step(&self, victim: &mut Self::Door, batch: &Batch, state: &mut Guesses) -> Result<(), Stop> {
-        let rows: Vec<usize> = (0..batch.len()).filter(|&row| state.left[row] >= 2).collect();
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let (explored, points) = self.explore(batch, state, &rows);
+        let rows: Vec<usize> = (0..batch.len()).collect();
+        let (explored, points) = self.explore(batch, state);
         let owners = rows.iter().flat_map(|&row| [row, row]).collect();
         let (losses, reached) = ask(victim, batch, &*self.loss, owners, points, Role::Probe)?;
         let mut directions = vec![vec![0.0; self.grid.pixels()]; batch.len()];
-        for ((&row, noise), losses) in rows.iter().zip(explored).zip(losses.chunks_exact(2)) {
+        for ((row, noise), losses) in explored.into_iter().enumerate().zip(losses.chunks_exact(2)) {
             state.left[row] -= 2;
             let slope = (losses[0] - losses[1]) / (self.fd_eta * self.exploration);
             if slope.is_finite() {
@@ -99,7 +104,7 @@ impl Attack for Bandits {
         }
         let moved = step(batch, &self.step_size, &rows, &state.images, &directions)?;
         let mut promising = Vec::new();
-        for ((&row, image), reached) in rows.iter().zip(moved).zip(reached.chunks_exact(2)) {
+        for ((row, image), reached) in moved.into_iter().enumerate().zip(reached.chunks_exact(2)) {
             state.images[row] = image;
             if (reached[0] || reached[1]) && state.left[row] > 0 {
                 state.left[row] -= 1;
@@ -120,12 +125,12 @@ impl Attack for Bandits {
 
 impl Bandits {
     /// What the guesses are moved by, and the two points that each row asks for.
-    fn explore(&self, batch: &Batch, state: &Guesses, rows: &[usize]) -> (Vec<Vec<f32>>, Vec<f32>) {
+    fn explore(&self, batch: &Batch, state: &Guesses) -> (Vec<Vec<f32>>, Vec<f32>) {
         let scale = self.exploration / (self.grid.cells() as f32).sqrt();
-        let mut points = Vec::with_capacity(2 * rows.len() * self.grid.pixels());
+        let mut points = Vec::with_capacity(2 * batch.len() * self.grid.pixels());
         let mut direction = vec![0.0; self.grid.pixels()];
-        let mut explored = Vec::with_capacity(rows.len());
-        for &row in rows {
+        let mut explored = Vec::with_capacity(batch.len());
+        for row in 0..batch.len() {
             let mut noise = vec![0.0; self.grid.cells()];
             fill_gaussian(&mut batch.stream(row, Purpose::Step), &mut noise);
             noise.iter_mut().for_each(|noise| *noise *= scale);

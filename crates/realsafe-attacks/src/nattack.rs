@@ -70,6 +70,10 @@ impl Attack for Nattack {
         self.population.step_cost()
     }
 
+    fn next_cost(&self, step: u32, _: &Distribution, _: usize) -> Cost {
+        self.population.cost_of(step)
+    }
+
     fn start(&self, _: &mut Self::Door, batch: &Batch) -> Result<Distribution, Stop> {
         let clean = host_rows(read(batch.images.clone())?, batch.len());
         let place = |image: &Vec<f32>| image.iter().map(|pixel| unsquash(*pixel)).collect();

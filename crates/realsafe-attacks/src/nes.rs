@@ -96,6 +96,10 @@ impl Attack for Nes {
         self.population.step_cost()
     }
 
+    fn next_cost(&self, step: u32, _: &Climb, _: usize) -> Cost {
+        self.population.cost_of(step)
+    }
+
     fn start(&self, _: &mut Self::Door, batch: &Batch) -> Result<Climb, Stop> {
         let images = host_rows(read(batch.images.clone())?, batch.len());
         let gradients = vec![vec![0.0; images[0].len()]; batch.len()];

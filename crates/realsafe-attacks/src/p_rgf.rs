@@ -39,7 +39,7 @@
 use burn::tensor::Tensor;
 use rand_chacha::ChaCha8Rng;
 use realsafe_core::random::Purpose;
-use realsafe_core::{Attack, AttackEntry, Batch, Rows, ScoresAndSurrogates, Select, Stop, inventory, read, state};
+use realsafe_core::{Attack, AttackEntry, Batch, ScoresAndSurrogates, Select, Stop, inventory, read, state};
 use realsafe_plan::{
     Access, AttackTraits, Component, Cost, Fallback, Goal, Norm, Origin, Parameter, ParameterKind, Surrogates, Traits,
     Values,
@@ -122,7 +122,11 @@ impl Attack for PriorGuided {
             Estimator::FixedLambda(_) => 0,
             Estimator::Averaging => LENGTH_DIRECTIONS + 2,
         };
-        Cost::forward((measured + self.directions + 1).min(self.climber.queries))
+        Cost::forward((measured + self.directions + 1).min(self.climber.queries - 1))
+    }
+
+    fn next_cost(&self, _: u32, state: &Guided, row: usize) -> Cost {
+        state.climb.cost(row, self.step_cost())
     }
 
     fn start(&self, victim: &mut Self::Door, batch: &Batch) -> Result<Guided, Stop> {
@@ -142,35 +146,33 @@ impl Attack for PriorGuided {
         self.climber.advance(victim, batch, &mut state.climb, &estimates)
     }
 
+    fn has_ended(&self, state: &Guided, row: usize) -> bool {
+        state.climb.has_ended(row)
+    }
+
     fn iterates(&self, batch: &Batch, state: &Guided) -> Tensor<4> {
         batch.upload(state.climb.images().concat())
     }
 }
 
 impl PriorGuided {
-    /// The priors of the rows that go on and have one.
+    /// The priors of the rows that have one.
     fn priors(
         &self,
         surrogates: &mut dyn ScoresAndSurrogates,
         batch: &Batch,
         climb: &Climb,
     ) -> Result<Vec<Option<Prior>>, Stop> {
-        let mut priors: Vec<Option<Prior>> = (0..batch.len()).map(|_| None).collect();
-        let active = climb.active();
-        if active.is_empty() {
-            return Ok(priors);
-        }
-        let part = batch.choose(&Rows::new(active.clone(), &batch.device()));
-        let images = active.iter().flat_map(|&row| &climb.images()[row]).copied().collect();
-        let gradients = surrogates.surrogate_gradient(&part, &part.upload(images), &*self.climber.loss)?;
-        for (row, mut direction) in active.into_iter().zip(host_rows(read(gradients)?, part.len())) {
-            if normalise(&mut direction) {
+        let images = batch.upload(climb.images().concat());
+        let gradients = surrogates.surrogate_gradient(batch, &images, &*self.climber.loss)?;
+        let prior = |mut direction: Vec<f32>| {
+            normalise(&mut direction).then(|| {
                 let lambda = if let Estimator::FixedLambda(lambda) = self.estimator { lambda } else { 0.0 };
                 let share = if self.data_prior { self.grid.share(&direction) } else { 1.0 };
-                priors[row] = Some(Prior { direction, share, slope: 0.0, lambda });
-            }
-        }
-        Ok(priors)
+                Prior { direction, share, slope: 0.0, lambda }
+            })
+        };
+        Ok(host_rows(read(gradients)?, batch.len()).into_iter().map(prior).collect())
     }
 
     /// Estimates the length of the gradient: in D dimensions a random unit vector has 1 / D of its square on average.

@@ -52,7 +52,11 @@ impl Attack for Rgf {
     }
 
     fn step_cost(&self) -> Cost {
-        Cost::forward((self.directions + 1).min(self.climber.queries))
+        Cost::forward((self.directions + 1).min(self.climber.queries - 1))
+    }
+
+    fn next_cost(&self, _: u32, state: &Climb, row: usize) -> Cost {
+        state.cost(row, self.step_cost())
     }
 
     fn start(&self, victim: &mut Self::Door, batch: &Batch) -> Result<Climb, Stop> {
@@ -72,6 +76,10 @@ impl Attack for Rgf {
             |row, slope, direction| add(&mut estimates[row], slope, direction),
         )?;
         self.climber.advance(victim, batch, state, &estimates)
+    }
+
+    fn has_ended(&self, state: &Climb, row: usize) -> bool {
+        state.has_ended(row)
     }
 
     fn iterates(&self, batch: &Batch, state: &Climb) -> Tensor<4> {

@@ -149,12 +149,11 @@ impl Attack for Square {
 fn striped([_, height, width]: [usize; 3], clean: &[f32], eps: f32, random: &mut ChaCha8Rng) -> Vec<f32> {
     let mut image = clean.to_vec();
     for channel in image.chunks_exact_mut(height * width) {
-        let signs: Vec<f32> = (0..width).map(|_| sign(random)).collect();
+        let changes: Vec<f32> = (0..width).map(|_| eps * sign(random)).collect();
         for line in channel.chunks_exact_mut(width) {
-            line.iter_mut().zip(&signs).for_each(|(pixel, sign)| *pixel += sign * eps);
+            line.iter_mut().zip(&changes).for_each(|(pixel, change)| *pixel = changed(*pixel, *change));
         }
     }
-    confine(&mut image, clean, eps);
     image
 }
 
@@ -170,13 +169,15 @@ fn recoloured(
     let (top, left) = (random.random_range(0..=height - side), random.random_range(0..=width - side));
     let mut image = best.to_vec();
     for _ in 0..REDRAWS {
-        for channel in image.chunks_exact_mut(height * width) {
-            let change = 2.0 * eps * sign(random);
-            for line in channel.chunks_exact_mut(width).skip(top).take(side) {
-                line[left..left + side].iter_mut().for_each(|pixel| *pixel += change);
+        for (channel, clean) in image.chunks_exact_mut(height * width).zip(clean.chunks_exact(height * width)) {
+            let change = eps * sign(random);
+            for first in (top..top + side).map(|line| line * width + left) {
+                let window = first..first + side;
+                let pixels = channel[window.clone()].iter_mut().zip(&clean[window]);
+                // All pixels are at one end of what they may be: two radii onwards is the other end.
+                pixels.for_each(|(pixel, clean)| *pixel = changed(*clean, change));
             }
         }
-        confine(&mut image, clean, eps);
         if image != best {
             break;
         }
@@ -188,11 +189,8 @@ fn sign(random: &mut ChaCha8Rng) -> f32 {
     if random.random() { 1.0 } else { -1.0 }
 }
 
-/// Clips to the ball of radius eps around the clean image and to the box.
-fn confine(image: &mut [f32], clean: &[f32], eps: f32) {
-    for (pixel, clean) in image.iter_mut().zip(clean) {
-        *pixel = pixel.clamp(clean - eps, clean + eps).clamp(0.0, 1.0);
-    }
+fn changed(pixel: f32, change: f32) -> f32 {
+    (pixel + change).clamp(0.0, 1.0)
 }
 
 inventory::submit! {

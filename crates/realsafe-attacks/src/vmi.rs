@@ -68,8 +68,8 @@ impl Attack for Vmi {
         Cost::gradient(1 + self.neighbours)
     }
 
-    fn last_step_cost(&self) -> Cost {
-        Cost::gradient(1)
+    fn next_cost(&self, step: u32, _: &Tuned, _: usize) -> Cost {
+        if step + 1 < self.momentum.steps() { self.step_cost() } else { Cost::gradient(1) }
     }
 
     fn start(&self, _: &mut Self::Door, batch: &Batch) -> Result<Tuned, Stop> {

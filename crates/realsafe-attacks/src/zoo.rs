@@ -94,6 +94,10 @@ impl Attack for Zoo {
         self.population.step_cost()
     }
 
+    fn next_cost(&self, step: u32, _: &Search, _: usize) -> Cost {
+        self.population.cost_of(step)
+    }
+
     fn start(&self, _: &mut Self::Door, batch: &Batch) -> Result<Search, Stop> {
         let clean = host_rows(read(batch.images.clone())?, batch.len());
         let place = |image: &Vec<f32>| image.iter().map(|pixel| self.place(*pixel)).collect();

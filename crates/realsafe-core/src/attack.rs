@@ -69,8 +69,8 @@ pub trait Attack: Send + Sync + 'static {
     /// The most that one step asks of the victim per row.
     fn step_cost(&self) -> Cost;
 
-    /// The most that the last step asks, where that is less.
-    fn last_step_cost(&self) -> Cost {
+    /// The most that a step, counted from 0, asks for a row, where that is less.
+    fn next_cost(&self, _step: u32, _state: &Self::State, _row: usize) -> Cost {
         self.step_cost()
     }
 

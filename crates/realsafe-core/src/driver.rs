@@ -200,19 +200,16 @@ impl<'a> Driver<'a> {
         search: Option<&Search>,
     ) -> Result<bool, Stop> {
         let eot = u64::from(self.member.eot);
-        let cost_of = |step: u32| match step + 1 < attack.steps() {
-            true => attack.step_cost().times(eot),
-            false => attack.last_step_cost().times(eot),
-        };
         let start_cost = attack.start_cost().times(eot);
-        let first = start_cost.plus(cost_of(0));
-        let payable: Vec<usize> = slots.into_iter().filter(|&slot| self.covers(slot, first)).collect();
+        let first = if attack.steps() > 0 { attack.step_cost().times(eot) } else { Cost::default() };
+        let payable = slots.into_iter().filter(|&slot| self.covers(slot, start_cost.plus(first)));
+        let payable: Vec<usize> = payable.collect();
         if payable.is_empty() {
             return Ok(false);
         }
         let shrinking = search.filter(|search| matches!(search, Search::List(_)) && attack.is_stationary());
         let mut batch = self.batch(payable, restart);
-        self.oracle.allow(&batch.slots, start_cost);
+        batch.slots.iter().for_each(|&slot| self.oracle.allow(slot, start_cost));
         let mut state = attack.start(A::Door::open(&mut self.oracle), &batch)?;
         // How many steps each row has made in its ball.
         let mut made = vec![0; batch.len()];
@@ -220,9 +217,13 @@ impl<'a> Driver<'a> {
             if self.control.cancelled.load(Ordering::Relaxed) {
                 return Err(Stop::Cancelled);
             }
-            let goes_on = |slot: usize, made: u32| !self.is_finished(slot) && self.covers(slot, cost_of(made));
-            let stays = |row: &usize| {
-                made[*row] < attack.steps() && goes_on(batch.slots[*row], made[*row]) && !attack.has_ended(&state, *row)
+            let cost = |made: &[u32], state: &A::State, row: usize| attack.next_cost(made[row], state, row).times(eot);
+            let stays = |&row: &usize| {
+                let slot = batch.slots[row];
+                made[row] < attack.steps()
+                    && !self.is_finished(slot)
+                    && !attack.has_ended(&state, row)
+                    && self.covers(slot, cost(&made, &state, row))
             };
             let (stay, leave): (Vec<usize>, Vec<usize>) = (0..batch.len()).partition(stays);
             if !leave.is_empty() {
@@ -236,7 +237,9 @@ impl<'a> Driver<'a> {
                 made = made.choose(&rows);
             }
             batch.step = step;
-            self.oracle.allow(&batch.slots, cost_of(step));
+            for (row, &slot) in batch.slots.iter().enumerate() {
+                self.oracle.allow(slot, cost(&made, &state, row));
+            }
             attack.step(A::Door::open(&mut self.oracle), &batch, &mut state)?;
             made.iter_mut().for_each(|made| *made += 1);
             let counted = self.steps_before + restart * attack.steps() + step + 1;

@@ -109,13 +109,11 @@ impl Oracle {
         within(queries, after.queries) && within(forwards, after.forwards) && within(backwards, after.backwards)
     }
 
-    /// Lets each slot spend a cost in answers of the victim during the step that follows, and no more.
-    pub(crate) fn allow(&mut self, slots: &[usize], cost: Cost) {
+    /// Lets a slot spend a cost in answers of the victim during the step that follows, and no more.
+    pub(crate) fn allow(&mut self, slot: usize, cost: Cost) {
         let cost = self.in_passes(Network::Victim, cost);
-        for &slot in slots {
-            let account = &mut self.accounts[slot];
-            account.allowed = account.spent.plus(cost);
-        }
+        let account = &mut self.accounts[slot];
+        account.allowed = account.spent.plus(cost);
     }
 
     /// How many surrogates there are.

@@ -203,8 +203,9 @@ impl Attack for Apgd {
         Cost::gradient(1)
     }
 
-    fn last_step_cost(&self) -> Cost {
-        Cost::forward(1)
+    fn next_cost(&self, step: u32, _: &Search, _: usize) -> Cost {
+        let (phase, made) = self.place(step);
+        if made == self.phases[phase].steps { Cost::forward(1) } else { Cost::gradient(1) }
     }
 
     fn start(&self, victim: &mut Self::Door, batch: &Batch) -> Result<Search, Stop> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use realsafe_core::{Batch, Loss, Role, Rows, Scores, Select, Stop, read, state};
-use realsafe_plan::{Fallback, Parameter, ParameterKind, Values};
+use realsafe_plan::{Cost, Fallback, Parameter, ParameterKind, Values};
 
 use super::ascent::StepSize;
 
@@ -78,9 +78,14 @@ impl Climb {
         &self.images
     }
 
-    /// The rows that can pay for a measurement and for the query of where it leads.
-    pub(crate) fn active(&self) -> Vec<usize> {
-        (0..self.left.len()).filter(|&row| self.left[row] >= 2).collect()
+    /// The most that a row can spend on a step of a cost.
+    pub(crate) fn cost(&self, row: usize, cost: Cost) -> Cost {
+        Cost::forward(cost.forwards.min(self.left[row]))
+    }
+
+    /// Whether a row can no more pay for a measurement and for the query of where it leads.
+    pub(crate) fn has_ended(&self, row: usize) -> bool {
+        self.left[row] < 2
     }
 
     /// How many of the measurements that are wanted a row can pay for, and still query where they lead.

@@ -119,6 +119,11 @@ impl Population {
         Cost::forward((self.samples + 1).min(self.queries))
     }
 
+    /// The cost of a draw.
+    pub(crate) fn cost_of(&self, step: u32) -> Cost {
+        Cost::forward(self.samples(step) as u64 + 1)
+    }
+
     /// How many points a draw is made of: in the last one, as many as are still paid for.
     pub(crate) fn samples(&self, step: u32) -> usize {
         let left = self.queries - u64::from(step) * (self.samples + 1);

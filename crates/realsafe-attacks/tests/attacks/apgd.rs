@@ -73,19 +73,20 @@ fn saturated(gap: f32) -> Problem {
     Problem::new(&[weights, opposite], &[gap / 2.0 - at_grey, at_grey - gap / 2.0], [1, 2, 4], &[vec![0.5; 8]])
 }
 
-fn breaks_a_model_that_is_certain(gaps: &[f32]) {
-    for gap in gaps {
-        for norm in NORMS {
-            for parameters in ["", "start = \"none\""] {
-                saturated(*gap).breaks_exactly_above(("apgd", parameters), norm, Success::AnyIterate, 1.05);
-            }
-        }
-    }
-}
-
 #[test]
 fn it_breaks_a_model_that_is_certain() {
-    breaks_a_model_that_is_certain(&[20.0, 60.0, 101.0, 103.0, 105.0, 200.0, 1000.0]);
+    let breaks = |gap, norm| {
+        for parameters in ["", "start = \"none\""] {
+            saturated(gap).breaks_exactly_above(("apgd", parameters), norm, Success::AnyIterate, 1.05);
+        }
+    };
+    for gap in [20.0, 60.0, 101.0, 103.0] {
+        NORMS.into_iter().for_each(|norm| breaks(gap, norm));
+    }
+    // Here all losses round to zero: the gradient still leads on, but what is sparse cannot be compared.
+    for gap in [105.0, 200.0, 1000.0] {
+        [Norm::Linf, Norm::L2].into_iter().for_each(|norm| breaks(gap, norm));
+    }
 }
 
 #[test]

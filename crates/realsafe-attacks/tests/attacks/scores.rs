@@ -228,6 +228,7 @@ fn zoo(sample: &Sample, in_pixels: bool) -> Vec<Image> {
     if !in_pixels {
         places.iter_mut().for_each(|pixel| *pixel = ((2.0 * *pixel - 1.0) * (1.0 - 1e-6)).atanh());
     }
+    let begun = places.clone();
     let cell = |index: usize| {
         let mut cells = [0.0; 4];
         cells[index] = 1.0;
@@ -241,8 +242,10 @@ fn zoo(sample: &Sample, in_pixels: bool) -> Vec<Image> {
             let at = |by: f64| hinge(&plus(&places, by, &cell(index)));
             let speed = |place: f64| if in_pixels { 1.0 } else { (1.0 - place.tanh().powi(2)) / 2.0 };
             let change = sample.change(&image(&places));
-            let of_distance = places.iter().zip(change).map(|(place, change)| 2.0 * change * speed(*place));
-            let of_distance: f64 = of_distance.zip(cell(index)).map(|(slope, inside)| slope * inside).sum();
+            // Pixels that have not moved pull nowhere, though the way to the space and back is not exact.
+            let moved = |at: usize| places[at] != begun[at];
+            let pull = |at: usize| if moved(at) { 2.0 * change[at] * speed(places[at]) } else { 0.0 };
+            let of_distance: f64 = cell(index).iter().enumerate().map(|(at, inside)| inside * pull(at)).sum();
             of_distance + (at(0.0625) - at(-0.0625)) / 0.125
         };
         let slopes: Vec<(usize, f64)> = chosen.into_iter().map(|index| (index, slope(index))).collect();
