@@ -39,7 +39,7 @@
 use burn::tensor::Tensor;
 use rand_chacha::ChaCha8Rng;
 use realsafe_core::random::Purpose;
-use realsafe_core::{Attack, AttackEntry, Batch, ScoresAndSurrogates, Select, Stop, inventory, read, state};
+use realsafe_core::{Attack, AttackEntry, Batch, ScoresAndSurrogates, Stop, inventory, read, state};
 use realsafe_plan::{
     Access, AttackTraits, Component, Cost, Fallback, Goal, Norm, Origin, Parameter, ParameterKind, Surrogates, Traits,
     Values,

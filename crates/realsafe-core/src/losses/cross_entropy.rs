@@ -68,10 +68,10 @@ mod tests {
     #[test]
     fn certainty_keeps_a_loss_and_a_gradient() {
         let mut derivative = [0.0; 3];
-        let loss = row(&[50.0, 0.0, -10.0], 0, &mut derivative);
+        let loss = row(&[50.0, 0.0, -16.0], 0, &mut derivative);
         assert!((loss / (-50.0_f32).exp() - 1.0).abs() < 1e-5);
         assert!((derivative[1] / 1e-20 - 1.0).abs() < 1e-5 && derivative[0] == -derivative[1]);
-        assert!((derivative[2] / derivative[1] / (-10.0_f32).exp() - 1.0).abs() < 1e-5);
+        assert!((derivative[2] / derivative[1] / (-16.0_f32).exp() - 1.0).abs() < 1e-5);
         row(&[1000.0, 0.0, 0.0], 0, &mut derivative);
         assert_eq!(derivative.map(|value| (value * 1e20).round()), [-1.0, 0.5_f32.round(), 0.5_f32.round()]);
         assert_eq!(row(&[0.0, 1000.0, 0.0], 0, &mut derivative), 1000.0);
