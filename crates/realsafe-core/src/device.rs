@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn::tensor::{Device, Tensor};
 
@@ -189,6 +190,15 @@ pub fn convolution_weights<const D: usize>(weights: Tensor<D>) -> Tensor<D> {
 pub fn compute_on_calling_threads() {
     #[cfg(feature = "tch")]
     tch::set_num_threads(1);
+}
+
+/// Seeds the generator that initial weights and dropout draw from, and keeps it from other runs of training as long as the guard
+/// lives: a backend has one per process.
+pub fn seeded(device: &Device, seed: u64) -> MutexGuard<'static, ()> {
+    static GENERATOR: Mutex<()> = Mutex::new(());
+    let guard = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    device.seed(seed);
+    guard
 }
 
 /// LibTorch in the version that burn is built against, and how weights are laid out for it.

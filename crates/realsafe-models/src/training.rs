@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use burn::module::{ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::store::ModuleRecord;
 use burn::tensor::{Bytes, Device, Gradients, Tensor};
-use realsafe_core::{Model, Trainable, TrainingState};
+use realsafe_core::{Model, Trainable, TrainingState, device};
 use realsafe_plan::Values;
 
 use crate::bounds::{interval_margins, is_bounded};
@@ -33,13 +33,11 @@ pub(crate) fn trainable<N: Network>(
     seed: u64,
     device: &Device,
 ) -> Result<Box<dyn Trainable>, String> {
-    // A backend has one generator per process; nobody else may draw from it between seed and last weight.
-    static GENERATOR: Mutex<()> = Mutex::new(());
-    let guard = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
-    device.seed(seed);
-    let network = N::new(values, device).materialize();
+    let guard = device::seeded(device, seed);
+    // Weights are not drawn before they are used.
+    let network = N::new(values, device).train();
     drop(guard);
-    Ok(Box::new(Training { network: network.train(), optimizer, average: None }))
+    Ok(Box::new(Training { network, optimizer, average: None }))
 }
 
 impl<N: Network> Trainable for Training<N> {

@@ -12,7 +12,7 @@ use rand::seq::SliceRandom;
 use realsafe_core::random::{Purpose, StreamKey, stream};
 use realsafe_core::{
     Dataset, DatasetEntry, Draws, Locations, Logits, Model, ModelEntry, Recipe, RecipeEntry, Samples, Stop, Trainable,
-    TrainableEntry, TrainingBatch, inventory, read,
+    TrainableEntry, TrainingBatch, device, inventory, read,
 };
 use realsafe_plan::{Chosen, ParameterKind, TrainingSpec, Value};
 use safetensors::{Dtype, SafeTensors};
@@ -215,7 +215,8 @@ impl<'a> Run<'a> {
         let seed = self.spec.seed;
         let mut order = self.spec.samples.clone();
         order.shuffle(&mut stream(key(seed, Draw::Order, epoch)));
-        self.device.seed(stream(key(seed, Draw::Dropout, epoch)).random());
+        let dropout = || device::seeded(self.device, stream(key(seed, Draw::Dropout, epoch)).random());
+        let _generator = self.network.is_random().then(dropout);
         let batches = order.len().div_ceil(self.batch_size);
         let values = &self.spec.recipe.values;
         let replays = self.recipe.replays();
