@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::program::{argument, root, succeed};
 
 /// The class of the device that computed the committed store; it is part of every key.
-const CLASS: &str = "flex/x86_64+fma+avx2+avx512f";
+const CLASS: &str = "flex/x86_64+fma+avx2+avx512f/rows [8, 16, 32]";
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();

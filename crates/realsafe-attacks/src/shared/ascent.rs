@@ -28,7 +28,7 @@ pub(crate) const STEP_SIZE: Parameter = Parameter {
     kind: ParameterKind::Number { minimum: 0.0, maximum: 1e6 },
     unit: "pixel range 0 to 1, in the norm of the threat model",
     fallback: Fallback::Unset,
-    documentation: "The length of a step; where it is set, its other form is ignored.",
+    documentation: "The length of a step; where it is set, that relative to eps is ignored.",
 };
 
 /// The step size as a multiple of eps / steps.

@@ -5,8 +5,12 @@
 //! weights of the other classes: a model that is certain still has a loss, and a gradient, where `log p` and `p − 1` would round
 //! to zero. Derivatives that would be lost in single precision, smaller than 1e-20, are given that size: it is their direction that
 //! attacks follow.
+//!
+//! With `precision = "single"` it is what frameworks compute, and what published evaluations attacked with: the derivative is the
+//! probabilities, rounded, minus 1 for the class, so that next to nothing is left of it where a model is certain. Where that makes
+//! an attack fail, the model is not robust.
 
-use realsafe_plan::{Component, LossTraits, Origin, Traits};
+use realsafe_plan::{Component, Fallback, LossTraits, Origin, Parameter, ParameterKind, Traits};
 
 use super::{Loss, row_by_row};
 use crate::{Logits, LossEntry, Stop};
@@ -46,6 +50,31 @@ fn row(logits: &[f32], class: usize, derivative: &mut [f32]) -> f32 {
     (excess.max(0.0) + (-excess.abs()).exp().ln_1p()) as f32
 }
 
+/// As frameworks compute it.
+struct InSinglePrecision;
+
+impl Loss for InSinglePrecision {
+    fn evaluate(
+        &self,
+        logits: &Logits,
+        labels: &[u32],
+        targets: &[Option<u32>],
+        derivatives: &mut [f32],
+    ) -> Result<Vec<f32>, Stop> {
+        Ok(row_by_row(logits, labels, targets, derivatives, rounded_row))
+    }
+}
+
+fn rounded_row(logits: &[f32], class: usize, derivative: &mut [f32]) -> f32 {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let logarithm = logits.iter().map(|logit| (logit - largest).exp()).sum::<f32>().ln();
+    for (derivative, logit) in derivative.iter_mut().zip(logits) {
+        *derivative = (logit - largest - logarithm).exp();
+    }
+    derivative[class] -= 1.0;
+    logarithm - (logits[class] - largest)
+}
+
 inventory::submit! {
     LossEntry {
         component: Component {
@@ -53,11 +82,20 @@ inventory::submit! {
             revision: 2,
             origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("cross_entropy.rs"),
-            parameters: &[],
-            example: "",
+            parameters: &[Parameter {
+                name: "precision",
+                kind: ParameterKind::Choice(&["double", "single"]),
+                unit: "",
+                fallback: Fallback::Value("double"),
+                documentation: "Whether certain models keep a gradient, or lose it as in published evaluations.",
+            }],
+            example: "precision = \"single\"",
             traits: Traits::Loss(LossTraits::TWO_CLASSES),
         },
-        build: &|_, _| Ok(Box::new(CrossEntropy)),
+        build: &|values, _| Ok(match values.text("precision") {
+            "single" => Box::new(InSinglePrecision),
+            _ => Box::new(CrossEntropy),
+        }),
     }
 }
 
@@ -77,5 +115,17 @@ mod tests {
         row(&[1000.0, 0.0, 0.0], 0, &mut derivative);
         derivative.into_iter().zip([-1e-20, 5e-21, 5e-21]).for_each(|(value, expected)| is(value, expected));
         assert_eq!(row(&[0.0, 1000.0, 0.0], 0, &mut derivative), 1000.0);
+    }
+    #[test]
+    fn single_precision_is_that_of_frameworks() {
+        let (mut rounded, mut exact) = ([0.0; 3], [0.0; 3]);
+        for class in 0..3 {
+            let losses =
+                (rounded_row(&[2.0, -1.0, 0.5], class, &mut rounded), row(&[2.0, -1.0, 0.5], class, &mut exact));
+            assert!((losses.0 - losses.1).abs() < 1e-6);
+            assert!(rounded.iter().zip(&exact).all(|(rounded, exact)| (rounded - exact).abs() < 1e-6));
+        }
+        assert_eq!(rounded_row(&[110.0, 0.0, 0.0], 0, &mut rounded), 0.0);
+        assert_eq!(rounded, [0.0; 3]);
     }
 }
