@@ -69,7 +69,8 @@ pub trait Attack: Send + Sync + 'static {
     /// The most that one step asks of the victim per row.
     fn step_cost(&self) -> Cost;
 
-    /// The most that a step, counted from 0, asks for a row, where that is less.
+    /// The most that the next step, which has this number from 0, asks of the victim for a row. No step starts that a budget does
+    /// not cover, so an attack whose steps differ in what they cost says so here.
     fn next_cost(&self, _step: u32, _state: &Self::State, _row: usize) -> Cost {
         self.step_cost()
     }
