@@ -7,8 +7,8 @@
 //! attacks follow.
 //!
 //! With `precision = "single"` it is what frameworks compute, and what published evaluations attacked with: the derivative is the
-//! probabilities, rounded, minus 1 for the class, so that next to nothing is left of it where a model is certain. Where that makes
-//! an attack fail, the model is not robust.
+//! probabilities, rounded, minus 1 for the class, so that next to nothing is left of it where a model is certain. That an
+//! attack fails for it says nothing of the model's robustness.
 
 use realsafe_plan::{Component, Fallback, LossTraits, Origin, Parameter, ParameterKind, Traits};
 
