@@ -158,7 +158,7 @@ impl Scores for Oracle {
             loss.evaluate(logits, &batch.labels, &batch.targets, &mut derivatives)
         };
         let losses = answers.iter().map(evaluate).collect::<Result<Vec<_>, Stop>>()?;
-        Ok((together, mean(losses)))
+        Ok((together, mean(&losses)))
     }
 }
 

@@ -13,31 +13,28 @@ pub(crate) fn combine(ensemble: Ensemble, parts: &[Logits]) -> Logits {
     if let [single] = parts {
         return single.clone();
     }
-    let share = 1.0 / parts.len() as f64;
-    let places = 0..parts[0].values().len();
     let values = match ensemble {
-        Ensemble::Logits | Ensemble::Loss => {
-            let mean = |place: usize| parts.iter().map(|part| f64::from(part.values()[place])).sum::<f64>() * share;
-            places.map(|place| mean(place) as f32).collect()
-        }
+        Ensemble::Logits | Ensemble::Loss => mean(&parts.iter().map(Logits::values).collect::<Vec<_>>()),
         Ensemble::Probabilities => {
+            let share = 1.0 / parts.len() as f64;
             let parts: Vec<Vec<f64>> = parts.iter().map(probabilities).collect();
             let mean = |place: usize| parts.iter().map(|part| part[place]).sum::<f64>() * share;
-            places.map(|place| mean(place).max(f64::MIN_POSITIVE).ln() as f32).collect()
+            (0..parts[0].len()).map(|place| mean(place).max(f64::MIN_POSITIVE).ln() as f32).collect()
         }
     };
     Logits::from_values(parts[0].classes(), values)
 }
 
-/// The mean of what several answers give for each row.
-pub(crate) fn mean(of_answers: Vec<Vec<f32>>) -> Vec<f32> {
-    let share = 1.0 / of_answers.len() as f64;
-    let sum = |mut sum: Vec<f64>, values: &Vec<f32>| {
+/// The mean of several answers, number by number.
+pub(crate) fn mean<T: AsRef<[f32]>>(answers: &[T]) -> Vec<f32> {
+    let share = 1.0 / answers.len() as f64;
+    let sum = |mut sum: Vec<f64>, values: &T| {
+        let values = values.as_ref();
         sum.resize(values.len(), 0.0);
         sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += f64::from(*value));
         sum
     };
-    of_answers.iter().fold(Vec::new(), sum).into_iter().map(|sum| (sum * share) as f32).collect()
+    answers.iter().fold(Vec::new(), sum).into_iter().map(|sum| (sum * share) as f32).collect()
 }
 
 /// The objective of each row, and its derivatives with respect to the logits of each network.
@@ -56,7 +53,7 @@ pub(crate) fn cotangents(
             Ok((objective, derivatives))
         };
         let (objectives, derivatives) = parts.iter().map(own).collect::<Result<(Vec<_>, Vec<_>), Stop>>()?;
-        return Ok((mean(objectives), derivatives));
+        return Ok((mean(&objectives), derivatives));
     }
     let mut derivatives = vec![0.0; size];
     let objective = derive(&combine(ensemble, parts), &mut derivatives)?;

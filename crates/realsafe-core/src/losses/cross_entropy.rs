@@ -12,8 +12,8 @@
 
 use realsafe_plan::{Component, Fallback, LossTraits, Origin, Parameter, ParameterKind, Traits};
 
-use super::{Loss, row_by_row};
-use crate::{Logits, LossEntry, Stop};
+use super::{RowLoss, for_or_against};
+use crate::LossEntry;
 
 /// What single precision still resolves after a pass through a network.
 const LEAST: f64 = 1e-20;
@@ -22,15 +22,9 @@ const LEAST: f64 = 1e-20;
 #[derive(Clone, Copy, Debug)]
 pub struct CrossEntropy;
 
-impl Loss for CrossEntropy {
-    fn evaluate(
-        &self,
-        logits: &Logits,
-        labels: &[u32],
-        targets: &[Option<u32>],
-        derivatives: &mut [f32],
-    ) -> Result<Vec<f32>, Stop> {
-        Ok(row_by_row(logits, labels, targets, derivatives, row))
+impl RowLoss for CrossEntropy {
+    fn row(&self, logits: &[f32], label: usize, target: Option<usize>, derivative: &mut [f32]) -> f32 {
+        for_or_against(label, target, derivative, |class, derivative| row(logits, class, derivative))
     }
 }
 
@@ -53,15 +47,9 @@ fn row(logits: &[f32], class: usize, derivative: &mut [f32]) -> f32 {
 /// As frameworks compute it.
 struct InSinglePrecision;
 
-impl Loss for InSinglePrecision {
-    fn evaluate(
-        &self,
-        logits: &Logits,
-        labels: &[u32],
-        targets: &[Option<u32>],
-        derivatives: &mut [f32],
-    ) -> Result<Vec<f32>, Stop> {
-        Ok(row_by_row(logits, labels, targets, derivatives, rounded_row))
+impl RowLoss for InSinglePrecision {
+    fn row(&self, logits: &[f32], label: usize, target: Option<usize>, derivative: &mut [f32]) -> f32 {
+        for_or_against(label, target, derivative, |class, derivative| rounded_row(logits, class, derivative))
     }
 }
 

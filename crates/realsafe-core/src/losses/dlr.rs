@@ -14,26 +14,20 @@
 use realsafe_plan::{Component, LossTraits, Origin, Traits};
 
 use super::margin::strongest_rival;
-use super::{Loss, row_by_row};
-use crate::{Logits, LossEntry, Stop};
+use super::{RowLoss, for_or_against};
+use crate::LossEntry;
 
 /// The margin of the class over the spread of the logits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Dlr;
 
-impl Loss for Dlr {
-    fn evaluate(
-        &self,
-        logits: &Logits,
-        labels: &[u32],
-        targets: &[Option<u32>],
-        derivatives: &mut [f32],
-    ) -> Result<Vec<f32>, Stop> {
-        Ok(row_by_row(logits, labels, targets, derivatives, |logits, class, derivative| {
+impl RowLoss for Dlr {
+    fn row(&self, logits: &[f32], label: usize, target: Option<usize>, derivative: &mut [f32]) -> f32 {
+        for_or_against(label, target, derivative, |class, derivative| {
             let order = descending(logits);
             let spread = [(order[0], 1.0), (order[2.min(order.len() - 1)], -1.0)];
             ratio(logits, (strongest_rival(logits, class), class), &spread, derivative)
-        }))
+        })
     }
 }
 

@@ -14,30 +14,22 @@
 
 use realsafe_plan::{Component, LossTraits, Origin, Traits};
 
+use super::RowLoss;
 use super::dlr::{descending, ratio};
 use super::margin::strongest_rival;
-use super::{Loss, each_row};
-use crate::{Logits, LossEntry, Stop};
+use crate::LossEntry;
 
 /// The target's logit minus the label's over the spread of the logits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DlrTargeted;
 
-impl Loss for DlrTargeted {
-    fn evaluate(
-        &self,
-        logits: &Logits,
-        labels: &[u32],
-        targets: &[Option<u32>],
-        derivatives: &mut [f32],
-    ) -> Result<Vec<f32>, Stop> {
-        Ok(each_row(logits, labels, targets, derivatives, |logits, label, target, derivative| {
-            let order = descending(logits);
-            let last = order.len() - 1;
-            let spread = [(order[0], 1.0), (order[2.min(last)], -0.5), (order[3.min(last)], -0.5)];
-            let target = target.unwrap_or_else(|| strongest_rival(logits, label));
-            ratio(logits, (target, label), &spread, derivative)
-        }))
+impl RowLoss for DlrTargeted {
+    fn row(&self, logits: &[f32], label: usize, target: Option<usize>, derivative: &mut [f32]) -> f32 {
+        let order = descending(logits);
+        let last = order.len() - 1;
+        let spread = [(order[0], 1.0), (order[2.min(last)], -0.5), (order[3.min(last)], -0.5)];
+        let target = target.unwrap_or_else(|| strongest_rival(logits, label));
+        ratio(logits, (target, label), &spread, derivative)
     }
 }
 

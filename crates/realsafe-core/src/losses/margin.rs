@@ -9,22 +9,16 @@
 
 use realsafe_plan::{Component, LossTraits, Origin, Traits};
 
-use super::{Loss, row_by_row};
-use crate::{Logits, LossEntry, Stop};
+use super::{RowLoss, for_or_against};
+use crate::LossEntry;
 
 /// The largest other logit minus the logit of the class.
 #[derive(Clone, Copy, Debug)]
 pub struct Margin;
 
-impl Loss for Margin {
-    fn evaluate(
-        &self,
-        logits: &Logits,
-        labels: &[u32],
-        targets: &[Option<u32>],
-        derivatives: &mut [f32],
-    ) -> Result<Vec<f32>, Stop> {
-        Ok(row_by_row(logits, labels, targets, derivatives, rise_of_rival))
+impl RowLoss for Margin {
+    fn row(&self, logits: &[f32], label: usize, target: Option<usize>, derivative: &mut [f32]) -> f32 {
+        for_or_against(label, target, derivative, |class, derivative| rise_of_rival(logits, class, derivative))
     }
 }
 

@@ -13,30 +13,24 @@
 
 use realsafe_plan::{Component, LossTraits, Origin, Traits};
 
+use super::RowLoss;
 use super::margin::rise_of_rival;
-use super::{Loss, each_row};
-use crate::{Logits, LossEntry, Stop};
+use crate::LossEntry;
 
 /// The margin of the label, or the target's logit alone.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MaxMahalanobis;
 
-impl Loss for MaxMahalanobis {
-    fn evaluate(
-        &self,
-        logits: &Logits,
-        labels: &[u32],
-        targets: &[Option<u32>],
-        derivatives: &mut [f32],
-    ) -> Result<Vec<f32>, Stop> {
-        Ok(each_row(logits, labels, targets, derivatives, |logits, label, target, derivative| match target {
+impl RowLoss for MaxMahalanobis {
+    fn row(&self, logits: &[f32], label: usize, target: Option<usize>, derivative: &mut [f32]) -> f32 {
+        match target {
             None => rise_of_rival(logits, label, derivative),
             Some(target) => {
                 derivative.fill(0.0);
                 derivative[target] = 1.0;
                 logits[target]
             }
-        }))
+        }
     }
 }
 

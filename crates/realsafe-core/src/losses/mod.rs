@@ -30,40 +30,40 @@ pub trait Loss: Send + Sync {
     ) -> Result<Vec<f32>, Stop>;
 }
 
-/// Evaluates a loss that is raised for the label or lowered for the target, row by row.
-///
-/// `row` takes logits and class, writes the derivative and gives the value.
-fn row_by_row(
-    logits: &Logits,
-    labels: &[u32],
-    targets: &[Option<u32>],
-    derivatives: &mut [f32],
-    row: impl Fn(&[f32], usize, &mut [f32]) -> f32,
-) -> Vec<f32> {
-    each_row(logits, labels, targets, derivatives, |logits, label, target, derivative| {
-        let (class, sign) = target.map_or((label, 1.0), |target| (target, -1.0));
-        let value = row(logits, class, derivative);
-        derivative.iter_mut().for_each(|derivative| *derivative *= sign);
-        sign * value
-    })
+/// A loss that is a function of each row alone.
+trait RowLoss: Send + Sync {
+    /// The objective of a row, which is raised away from the label or towards the target; writes its derivative.
+    fn row(&self, logits: &[f32], label: usize, target: Option<usize>, derivative: &mut [f32]) -> f32;
 }
 
-/// Evaluates a loss that is more than one function of the class, row by row.
-///
-/// `row` takes logits, label and target, writes the derivative and gives the value.
-fn each_row(
-    logits: &Logits,
-    labels: &[u32],
-    targets: &[Option<u32>],
-    derivatives: &mut [f32],
-    row: impl Fn(&[f32], usize, Option<usize>, &mut [f32]) -> f32,
-) -> Vec<f32> {
-    let aims = labels.iter().zip(targets);
-    let rows = logits.rows().zip(derivatives.chunks_exact_mut(logits.classes())).zip(aims);
-    let values = rows.map(|((logits, derivative), (label, target))| {
-        row(logits, *label as usize, target.map(|target| target as usize), derivative)
-    });
-    values.collect()
+impl<L: RowLoss> Loss for L {
+    fn evaluate(
+        &self,
+        logits: &Logits,
+        labels: &[u32],
+        targets: &[Option<u32>],
+        derivatives: &mut [f32],
+    ) -> Result<Vec<f32>, Stop> {
+        let aims = labels.iter().zip(targets);
+        let rows = logits.rows().zip(derivatives.chunks_exact_mut(logits.classes())).zip(aims);
+        let values = rows.map(|((logits, derivative), (label, target))| {
+            self.row(logits, *label as usize, target.map(|target| target as usize), derivative)
+        });
+        Ok(values.collect())
+    }
+}
+
+/// The objective of a row where a function of one class is raised for the label or lowered for the target; writes its derivative.
+fn for_or_against(
+    label: usize,
+    target: Option<usize>,
+    derivative: &mut [f32],
+    of_class: impl Fn(usize, &mut [f32]) -> f32,
+) -> f32 {
+    let (class, sign) = target.map_or((label, 1.0), |target| (target, -1.0));
+    let value = of_class(class, derivative);
+    derivative.iter_mut().for_each(|derivative| *derivative *= sign);
+    sign * value
 }
 
 #[cfg(test)]

@@ -68,8 +68,7 @@ impl Oracle {
     /// # Errors
     /// See [`Stop`].
     pub fn pull(&mut self, tape: OpenTape, cotangents: &[f32]) -> Result<Tensor<4>, Stop> {
-        let count = tape.draws.len();
-        self.charge(tape.network, &tape.slots, Cost { backwards: count as u64, ..Cost::default() })?;
+        self.charge(tape.network, &tape.slots, Cost { backwards: tape.draws.len() as u64, ..Cost::default() })?;
         let classes = cotangents.len() / tape.slots.len();
         let pulled = tape.draws.into_iter().map(|tapes| {
             let pulled = side_by_side(tapes, &tape.device, |(piece, tape): (Piece, PieceTape)| {
@@ -78,8 +77,7 @@ impl Oracle {
             });
             Ok(Tensor::cat(pulled?, 0))
         });
-        let sum: Tensor<4> = pulled.reduce(|sum, gradient| Ok(sum? + gradient?)).expect("at least one draw")?;
-        Ok(if count == 1 { sum } else { sum / count as f64 })
+        Ok(mean_gradient(pulled.collect::<Result<_, Stop>>()?))
     }
 
     /// The logits of each image.
@@ -167,9 +165,11 @@ impl Oracle {
             losses.push(ascent.losses);
             gradients.push(ascent.gradient);
         }
-        let sum = gradients.into_iter().reduce(|sum, gradient| sum + gradient).expect("at least one draw");
-        let gradient = if draws == 1 { sum } else { sum / f64::from(draws) };
-        Ok(Ascent { logits: combine(Ensemble::Logits, &answers), losses: mean(losses), gradient })
+        Ok(Ascent {
+            logits: combine(Ensemble::Logits, &answers),
+            losses: mean(&losses),
+            gradient: mean_gradient(gradients),
+        })
     }
 
     fn ascend_once(
@@ -216,6 +216,13 @@ impl Oracle {
         self.look_at_first(batch, &gradient)?;
         Ok(Ascent { logits, losses, gradient })
     }
+}
+
+/// The mean of the gradients of several draws.
+fn mean_gradient(gradients: Vec<Tensor<4>>) -> Tensor<4> {
+    let draws = gradients.len();
+    let sum = gradients.into_iter().reduce(|sum, gradient| sum + gradient).expect("at least one draw");
+    if draws == 1 { sum } else { sum / draws as f64 }
 }
 
 /// Forward passes that can be gone back once, with [`Oracle::pull`].
