@@ -149,7 +149,7 @@ impl Entry {
         Successes {
             belonging: self.judged.iter().filter(|judged| belongs(judged) == Some(true)).count() as u64,
             broken: possible().filter(|judged| judged.broken == Some(true)).count() as u64,
-            rate: Rate::of_shares(possible().map(|judged| judged.robust_share().map(|share| 1.0 - share))).value(),
+            rate: Rate::of_shares(possible().map(Judged::success_share)).value(),
         }
     }
 

@@ -64,6 +64,11 @@ impl Judged {
         self.share(self.broken.map(|broken| !broken), |shares| shares.robust)
     }
 
+    /// How often the attacker wins; none after an error.
+    pub(crate) fn success_share(&self) -> Option<f64> {
+        self.robust_share().map(|share| 1.0 - share)
+    }
+
     /// How often the clean image is not what the attacker wants; where that is a class, the most frequent prediction decides.
     /// None when the model itself failed.
     pub(crate) fn unattacked_share(&self, goal: Goal) -> Option<f64> {

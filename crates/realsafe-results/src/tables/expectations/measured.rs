@@ -130,9 +130,7 @@ pub(super) fn answer(judged: &Judged, metric: Metric) -> Option<Option<f64>> {
     match metric {
         Metric::CleanAccuracy => Some(judged.clean_share()),
         Metric::RobustAccuracy | Metric::CertifiedAccuracy => Some(judged.robust_share()),
-        Metric::SuccessRate => {
-            (judged.clean_answer() != Some(false)).then(|| judged.robust_share().map(|share| 1.0 - share))
-        }
+        Metric::SuccessRate => (judged.clean_answer() != Some(false)).then(|| judged.success_share()),
         Metric::MedianDistance | Metric::MeanQueries | Metric::MeanQueriesOfSuccesses => None,
     }
 }
