@@ -48,14 +48,7 @@ pub(crate) fn key(cell: &Cell, device_class: &str) -> Key {
     writer.count(cell.seed);
     writer.text("f32");
     writer.text(device_class);
-    // Last, so that victims without draws have the keys that they had before there were any.
-    if let Some(draws) = cell.draws {
-        writer.count(draws.into());
-    }
-    // Where the distance is minimised, recorded steps once told of the iterates alone.
-    if cell.threat.eps.is_none() && !cell.attack.record.is_empty() {
-        writer.text("nearest");
-    }
+    writer.optional(cell.draws, |writer, draws| writer.count(draws.into()));
     Key(writer.0.finalize().to_hex().to_string())
 }
 
