@@ -346,10 +346,12 @@ fn scale(experiment: &Experiment, figure: &Figure, inside: &[&Curve<'_>], all: &
     }
 }
 
-/// Whether the radii that a spec names for a threat model, those of searches included, are steps of 8-bit images, and written so.
+/// Whether the radii that a spec names for a threat model, or for searches where it names none, are steps of 8-bit images,
+/// and written so.
 fn in_levels(experiment: &Experiment, threat: &ThreatSpec) -> bool {
     let searches = experiment.attacks.iter().filter(|attack| attack.threats.contains(&threat.id));
     let of_searches = searches.filter_map(|attack| attack.search.as_ref()?.named_radius());
+    let of_searches = of_searches.filter(|_| threat.eps.is_empty());
     let named: Vec<&Number> = threat.eps.iter().chain(of_searches).collect();
     // Halves of steps are usual for weak models.
     let whole = |eps: &&Number| ((510.0 * eps.value()).round() - 510.0 * eps.value()).abs() < 1e-9;

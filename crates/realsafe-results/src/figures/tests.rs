@@ -170,6 +170,9 @@ fn axes_are_in_steps_of_8_bit_images_wherever_specs_are() {
     assert_eq!((ticks, in_vega), (["0", "2/255", "4/255", "6/255", "8/255"].map(str::to_owned).to_vec(), true));
     let decimal = searched.replace("start = \"1/255\"", "start = 0.01");
     assert!(!labels(&decimal, "figure = [{ x-axis = \"eps\", attack = \"step\" }]").1);
+    // A list of radii decides by itself.
+    let listed = SPEC.replace("{ use = \"step\" }", "{ use = \"step\", search = { start = 0.01, doublings = 6 } }");
+    assert!(labels(&listed, "figure = [{ x-axis = \"eps\" }]").1);
 }
 
 #[test]

@@ -54,7 +54,7 @@ pub(crate) fn entries(groups: &[Group], radii: impl Fn(&Subject) -> Vec<Number>)
         entries.extend(radii.into_iter().map(|eps| Entry {
             group: Some(index),
             subject: group.subject.clone(),
-            judged: group.judge(eps.as_ref().map_or(f64::MAX, Number::value)),
+            judged: group.judge(eps.as_ref().map_or(f64::INFINITY, Number::value)),
             eps,
             seed: group.seed,
             is_certificate: group.is_certificate,

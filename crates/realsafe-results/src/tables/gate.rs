@@ -136,7 +136,7 @@ fn unbounded(group: &Group, entry: &Entry, values: usize) -> Finding {
     }
     let rate = match &group.eps {
         Some(_) => entry.robust_accuracy(),
-        None => Rate::of_shares(group.judge(f64::MAX).iter().map(Judged::robust_share)),
+        None => Rate::of_shares(group.judge(f64::INFINITY).iter().map(Judged::robust_share)),
     };
     let robust = rate.bounds().map(|(robust, _)| robust).filter(|robust| *robust > POINT);
     Finding::of(robust.map(|robust| format!("{} stay robust although any image may be chosen", percent(robust, 1))))

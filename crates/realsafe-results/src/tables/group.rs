@@ -169,20 +169,21 @@ impl Group {
         Ok(())
     }
 
-    /// How every sample counts: as its status says, or, where the distance is minimised, at a radius. A certificate counts
-    /// as broken what is not proven.
+    /// How every sample counts: as its status says, or, where the distance is minimised, at a radius, which may be infinite.
+    /// A certificate counts as broken what is not proven.
     pub(crate) fn judge(&self, radius: f64) -> Vec<Judged> {
         self.outcomes.iter().map(|outcome| self.judge_sample(outcome, radius)).collect()
     }
 
     fn judge_sample(&self, outcome: &Outcome, radius: f64) -> Judged {
         let best = self.distance(outcome);
+        // As inside a ball: rounding may put an image a little beyond it.
+        let is_within = best.is_finite() && best <= self.subject.norm.tolerance(radius);
         let (broken, pred) = match (outcome.status, &self.eps) {
             (status, _) if status.is_error() => (None, None),
             (status, Some(_)) => (Some(status == Status::Broken), outcome.adv_pred),
-            // As inside a ball of that radius: rounding may put an image a little beyond it.
-            (_, None) if best > self.subject.norm.tolerance(radius) => (Some(false), outcome.clean_pred),
-            (_, None) => (Some(true), outcome.adv_pred),
+            (_, None) if is_within => (Some(true), outcome.adv_pred),
+            (_, None) => (Some(false), outcome.clean_pred),
         };
         let proven = |shares: Shares| match broken {
             // What is proven does not hang by the draws.

@@ -98,6 +98,16 @@ fn nobody_survives_the_whole_box() {
 }
 
 #[test]
+fn nobody_survives_where_there_is_no_radius() {
+    for norm in ["linf", "l2", "l1", "l0"] {
+        let attacks = spec(&[WALK], "[]").replace("\"linf\"\neps = []", &format!("\"{norm}\""));
+        let Verdicts { suspicions, .. } = verdicts(&attacks, vec![broken(300)]);
+        assert_eq!(checks(&suspicions), [vec![Check::Unbounded], vec![]], "{norm}");
+        assert_eq!(suspicions[0][0].evidence, "25.0 % stay robust although any image may be chosen");
+    }
+}
+
+#[test]
 fn a_search_may_choose_no_more_than_its_largest_radius() {
     let marked = |search: &str| {
         let attack = format!("use = \"climb\"\nsearch = {search}");
