@@ -15,9 +15,8 @@
 //! attack is random only there.
 //!
 //! Differences to AdvLib and the authors' program: before the first adversarial, the radius is larger by what rounding takes
-//! off, without which a sample can stay just short of the boundary for ever; for l1, the ball and the box are projected on
-//! together; for l0, what the box takes off is taken off before the largest changes are chosen. For l2, every change is
-//! scaled to the surface of the ball, as in both programs; the paper leaves changes inside the ball where they are, with
+//! off, without which a sample can stay just short of the boundary for ever; for l1 and l0, the ball and the box are projected
+//! on together, where both programs clip afterwards. For l2, every change is scaled to the surface of the ball, as in both programs; the paper leaves changes inside the ball where they are, with
 //! which two fifths of the images of an adversarially trained LeNet-5 were never broken.
 //!
 //! ## Threat model
@@ -129,7 +128,7 @@ inventory::submit! {
     AttackEntry {
         component: Component {
             id: "fmn",
-            revision: 1,
+            revision: 2,
             origin: Origin::Crate(env!("CARGO_PKG_NAME")),
             source: include_str!("fmn.rs"),
             parameters: &[

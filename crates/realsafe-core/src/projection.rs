@@ -48,8 +48,8 @@ pub fn steepest(norm: Norm, gradient: Tensor<4>) -> Tensor<4> {
 /// Projects each row of `images` onto the ball of radius `eps` `[n, 1, 1, 1]` around `center`, then onto the box `[0, 1]`.
 ///
 /// For l2 the change is rescaled to the ball and then clipped, which keeps it inside both. The ball is made smaller by what
-/// rounding pixels to single precision can add to a length, which matters for tiny radii only. For l1 the nearest point
-/// of the intersection of both is found, for l0 the largest changes are kept.
+/// rounding pixels to single precision can add to a length, which matters for tiny radii only. For l1 and l0 the nearest
+/// point of the intersection of both is found.
 ///
 /// # Errors
 /// The device's own message when it fails.
@@ -130,13 +130,22 @@ pub fn project_l1(image: &mut [f32], center: &[f32], eps: f32) {
     }
 }
 
-/// Clips an image to the box `[0, 1]` and undoes all changes from `center` but the `eps` largest.
+/// Moves an image to the nearest point, in the Euclidean sense, that has at most `eps` values other than `center` and lies in
+/// the box `[0, 1]`.
+///
+/// With `u` a change and `c` what the box leaves of it, keeping `c` rather than nothing brings the point nearer by
+/// `u² - (u - c)²`. The changes that bring most are kept.
 pub fn project_l0(image: &mut [f32], center: &[f32], eps: f32) {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of values")]
     let kept = eps.max(0.0) as usize;
+    let gain = |pixel: f32, center: f32| {
+        let (change, left) = (pixel - center, pixel.clamp(0.0, 1.0) - center);
+        left * (2.0 * change - left)
+    };
+    let gains: Vec<f32> = image.iter().zip(center).map(|(pixel, center)| gain(*pixel, *center)).collect();
+    let mut places: Vec<usize> = (0..image.len()).collect();
+    places.sort_by(|&a, &b| gains[b].total_cmp(&gains[a]));
     image.iter_mut().for_each(|pixel| *pixel = pixel.clamp(0.0, 1.0));
-    let mut places: Vec<usize> = (0..image.len()).filter(|&place| image[place] != center[place]).collect();
-    places.sort_by(|&a, &b| (image[b] - center[b]).abs().total_cmp(&(image[a] - center[a]).abs()));
     places.into_iter().skip(kept).for_each(|place| image[place] = center[place]);
 }
 
@@ -220,12 +229,23 @@ mod tests {
                 }
             }
         }
-    }
 
-    #[test]
-    fn the_l0_projection_keeps_the_largest_changes() {
-        let mut image = [0.1, 0.9, -1.0, 0.5];
-        project_l0(&mut image, &[0.0, 0.5, 0.5, 0.5], 2.0);
-        assert_eq!(image, [0.0, 0.9, 0.0, 0.5]);
+        /// No choice of values to keep comes nearer.
+        #[test]
+        fn the_l0_projection_is_the_nearest_point(
+            center in prop::collection::vec(0.0_f32..1.0, 6),
+            point in prop::collection::vec(-1.0_f32..2.0, 6),
+            kept in 0_u32..7,
+        ) {
+            let mut projected = point.clone();
+            project_l0(&mut projected, &center, kept as f32);
+            prop_assert!(in_box(&projected) && Distances::between(&center, &projected).l0 <= f64::from(kept));
+            let distance = |image: &[f32]| Distances::between(&point, image).l2;
+            for choice in (0..64_u32).filter(|choice| choice.count_ones() == kept) {
+                let keep = |place: usize| if choice >> place & 1 == 1 { point[place].clamp(0.0, 1.0) } else { center[place] };
+                let other: Vec<f32> = (0..6).map(keep).collect();
+                prop_assert!(distance(&projected) <= distance(&other) + 1e-6);
+            }
+        }
     }
 }

@@ -141,10 +141,12 @@ fn projected(sample: &Sample, norm: Norm, change: &[f64], radius: f64) -> Image 
         Norm::L2 => clipped(&plus(&sample.clean, radius, &unit(change))),
         Norm::L0 => {
             let mut kept = sample.change(&clipped(&moved));
-            let mut sizes: Vec<f64> = kept.iter().map(|value| value.abs()).collect();
-            sizes.sort_by(|a, b| b.total_cmp(a));
-            let least = if radius < 1.0 { f64::INFINITY } else { sizes[(radius as usize).min(sizes.len()) - 1] };
-            kept.iter_mut().for_each(|value| *value = if value.abs() < least { 0.0 } else { *value });
+            let square = |value: f64| value * value;
+            let gains: Vec<f64> = change.iter().zip(&kept).map(|(by, left)| square(*by) - square(by - left)).collect();
+            let mut sorted = gains.clone();
+            sorted.sort_by(|a, b| b.total_cmp(a));
+            let least = if radius < 1.0 { f64::INFINITY } else { sorted[(radius as usize).min(sorted.len()) - 1] };
+            kept.iter_mut().zip(gains).for_each(|(left, gain)| *left = if gain < least { 0.0 } else { *left });
             plus(&sample.clean, 1.0, &kept)
         }
         _ => within(norm, &moved, &sample.clean, radius),
