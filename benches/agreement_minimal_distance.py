@@ -111,9 +111,7 @@ def main():
     parser.add_argument("--count", type=int, default=200, help="images (default: %(default)s)")
     parser.add_argument("--libraries", nargs="+", default=["AdvLib", "Foolbox", "torchattacks", "ART"])
     parser.add_argument("--double", action="store_true", help="double precision, which shows what is due to rounding")
-    parser.add_argument("--without-onednn", action="store_true", help="other kernels, which show the same")
     arguments = parser.parse_args()
-    torch.backends.mkldnn.enabled = not arguments.without_onednn
     norms = {"deepfool": ("linf", "l2"), "fmn": tuple(ORDERS)}
     for name in arguments.models:
         model = networks.load(name)
