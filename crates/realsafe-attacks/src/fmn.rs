@@ -16,8 +16,9 @@
 //!
 //! Differences to AdvLib and the authors' program: before the first adversarial, the radius is larger by what rounding takes
 //! off, without which a sample can stay just short of the boundary for ever; for l1 and l0, the ball and the box are projected
-//! on together, where both programs clip afterwards. For l2, every change is scaled to the surface of the ball, as in both programs; the paper leaves changes inside the ball where they are, with
-//! which two fifths of the images of an adversarially trained LeNet-5 were never broken.
+//! on together, where both programs clip afterwards. For l2, every change is scaled to the surface of the ball, as in both
+//! programs; the paper leaves changes inside the ball where they are, with which two fifths of the images of an adversarially
+//! trained LeNet-5 were never broken.
 //!
 //! ## Threat model
 //! White-box gradients; linf, l2, l1 and l0; untargeted, targeted and targeted-misclassify. It minimises the distance: one

@@ -351,8 +351,7 @@ fn scale(experiment: &Experiment, figure: &Figure, inside: &[&Curve<'_>], all: &
 fn in_levels(experiment: &Experiment, threat: &ThreatSpec) -> bool {
     let searches = experiment.attacks.iter().filter(|attack| attack.threats.contains(&threat.id));
     let of_searches = searches.filter_map(|attack| attack.search.as_ref()?.named_radius());
-    let of_searches = of_searches.filter(|_| threat.eps.is_empty());
-    let named: Vec<&Number> = threat.eps.iter().chain(of_searches).collect();
+    let named: Vec<&Number> = if threat.eps.is_empty() { of_searches.collect() } else { threat.eps.iter().collect() };
     // Halves of steps are usual for weak models.
     let whole = |eps: &&Number| ((510.0 * eps.value()).round() - 510.0 * eps.value()).abs() < 1e-9;
     threat.norm == Norm::Linf && named.iter().all(whole) && named.iter().any(|eps| eps.text().contains('/'))
